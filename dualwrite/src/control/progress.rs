@@ -35,10 +35,12 @@ pub struct BackfillProgress {
     pub rate: Option<u64>,
     /// What operators have set while it runs. It is read of one migration only, and until the backfill is complete.
     pub settings: BackfillSettings,
-    /// Microseconds from its start to its end, or until now, pauses included.
-    pub elapsed_us: u64,
-    /// Microseconds that its workers were at work, without pauses and without the time in which it had no worker.
-    pub worked_us: u64,
+    /// From its start to its end, or until now, pauses included.
+    #[serde(rename = "elapsed_us", with = "crate::moment::span_as_micros")]
+    pub elapsed: Duration,
+    /// How long its workers were at work, without pauses and without the time in which it had no worker.
+    #[serde(rename = "worked_us", with = "crate::moment::span_as_micros")]
+    pub worked: Duration,
     /// Who copies what at present, in all processes; the first [`WORKERS_SHOWN_MAX`] ranges.
     pub workers: Vec<WorkerProgress>,
 }
@@ -58,9 +60,10 @@ pub struct WorkerProgress {
     pub last: String,
     /// Keys done in this range, by this worker and by those that it took the range over from.
     pub done: u64,
-    /// Microseconds until another worker may take the range over, unless there is progress; zero where it
+    /// How long until another worker may take the range over, unless there is progress; zero where it
     /// may already.
-    pub lease_left_us: u64,
+    #[serde(rename = "lease_left_us", with = "crate::moment::span_as_micros")]
+    pub lease_left: Duration,
 }
 
 impl BackfillProgress {
@@ -81,7 +84,7 @@ impl BackfillProgress {
             Self { complete: true, .. } => "complete",
             Self { cancelled: true, .. } => "cancelled",
             Self { paused: true, .. } => "paused",
-            Self { workers, .. } if workers.iter().all(|worker| worker.lease_left_us == 0) => {
+            Self { workers, .. } if workers.iter().all(|worker| worker.lease_left.is_zero()) => {
                 "under way, without a worker"
             }
             Self { .. } => "under way",
@@ -103,9 +106,9 @@ impl BackfillProgress {
     /// Keys a second, of all workers together, while they were at work; 0.0 before the first page is done.
     #[must_use]
     pub fn keys_per_second(&self) -> f64 {
-        match self.worked_us {
-            0 => 0.0,
-            worked => self.done() as f64 / Duration::from_micros(worked).as_secs_f64(),
+        match self.worked.is_zero() {
+            true => 0.0,
+            false => self.done() as f64 / self.worked.as_secs_f64(),
         }
     }
 
@@ -113,7 +116,7 @@ impl BackfillProgress {
     #[must_use]
     pub fn is_running(&self) -> bool {
         let ended = self.complete || self.cancelled || self.paused;
-        !ended && self.workers.iter().any(|worker| worker.lease_left_us > 0)
+        !ended && self.workers.iter().any(|worker| !worker.lease_left.is_zero())
     }
 
     /// The time that is left if it goes on as it has on average. Zero once it is complete. `None` before the first

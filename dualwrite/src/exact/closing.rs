@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Closed, Error, ErrorKind, Maintenance};
 use crate::exact::core::Core;
+use crate::moment;
 use crate::stages::stage::Side;
 
 /// Closes these calls, or opens all with `Closed::Nothing`. When it has answered, no write that began before is under way
@@ -18,10 +19,10 @@ pub(crate) async fn set(
     let maintenance = match closed.is_closed() {
         false => None,
         true => {
-            let lasts = i64::try_from(lasts.as_micros()).unwrap_or(i64::MAX);
-            let until_us = core.old.now_us().await?.saturating_add(lasts);
+            let now = moment::from_micros(core.old.now_us().await?);
+            let until = now.checked_add(lasts).unwrap_or(now);
             let (actor, reason) = (actor.to_owned(), reason.to_owned());
-            Some(Maintenance { closed, actor, reason, until_us })
+            Some(Maintenance { closed, actor, reason, until })
         }
     };
     let primary = core.rows().await?.primary().unwrap_or(Side::Old);

@@ -39,8 +39,7 @@ impl ExactRow {
 
     /// Whether an instance has reported lately.
     pub(crate) fn is_reported(&self) -> bool {
-        let ago = self.overview.reported_ago_us.map(Duration::from_micros);
-        ago.is_some_and(|ago| ago <= REPORT_HOLDS)
+        self.overview.reported_ago.is_some_and(|ago| ago <= REPORT_HOLDS)
     }
 
     /// What an instance reported lately, of both databases.
@@ -301,7 +300,7 @@ mod tests {
             copied: true,
             epoch: Epoch(4),
             backlog: 0,
-            lag_us: 0,
+            lag: Duration::ZERO,
             failures: Vec::new(),
             copied_keys: 0,
             instance: "i".to_owned(),

@@ -355,7 +355,7 @@ mod tests {
     fn who_moves_the_migration_otherwise_holds_it() {
         let (plan, row) = (plan(), row(5));
         let event = AuditEvent {
-            at_us: 0,
+            at: std::time::SystemTime::UNIX_EPOCH,
             actor: "eve".to_owned(),
             reason: "latency".to_owned(),
             from_stage: Stage::Live,

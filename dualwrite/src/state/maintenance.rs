@@ -1,6 +1,7 @@
 //! What this process knows of calls that are closed for maintenance.
 
 use std::sync::PoisonError;
+use std::time::SystemTime;
 
 use crate::error::{Closed, Error, Maintenance};
 use crate::observe::count;
@@ -44,7 +45,7 @@ impl Shared {
             closed: position.closed,
             actor: "an operator".to_owned(),
             reason: "it has just been opened again".to_owned(),
-            until_us: 0,
+            until: SystemTime::UNIX_EPOCH,
         });
         Error::closed(maintenance).of(&self.name)
     }

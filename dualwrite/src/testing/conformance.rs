@@ -192,7 +192,7 @@ async fn every_change_is_in_the_audit(control: &dyn Control) {
     assert_eq!((last.from_ramp.basis_points(), last.to_ramp.basis_points()), (0, 500));
     assert_eq!(last.overridden, ["verified"]);
     assert_eq!(events[1].epoch, Epoch(3));
-    assert!(last.at_us >= events[1].at_us);
+    assert!(last.at >= events[1].at);
 }
 
 async fn a_step_back_to_off_raises_the_generation(control: &dyn Control) {

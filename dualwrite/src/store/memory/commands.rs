@@ -12,6 +12,7 @@ use crate::control::maintenance::MaintenanceChange;
 use crate::control::tasks::Tasks as _;
 use crate::control::{AuditEvent, Control as _};
 use crate::error::{Closed, Error, ErrorKind};
+use crate::moment;
 use crate::rollout::command::NewRolloutCommand;
 use crate::stages::hazard::Stopped;
 use crate::stages::position::{Epoch, Position};
@@ -25,9 +26,9 @@ impl Entry {
         audit: &NewRolloutCommand,
         now: u64,
     ) -> Taken {
-        let at_us = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
+        let at = moment::from_nanos(now);
         let found = self.record.maintenance.as_ref();
-        let Some(maintenance) = change.applied(found, audit, at_us) else { return Taken::Already };
+        let Some(maintenance) = change.applied(found, audit, at) else { return Taken::Already };
         let (before, from) = (self.record.mark(), self.record.position);
         let closed = maintenance.as_ref().map_or(Closed::Nothing, |found| found.closed);
         let epoch = Epoch(from.epoch.0 + 1);
@@ -35,7 +36,7 @@ impl Entry {
         self.record.maintenance = maintenance;
         self.renew_token(before);
         self.events.push(AuditEvent {
-            at_us,
+            at,
             actor: audit.actor.clone(),
             reason: audit.reason.clone(),
             from_stage: from.stage,
@@ -91,9 +92,9 @@ impl Entry {
         if found.stopped.is_some() {
             return Taken::Already;
         }
-        let at_us = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
+        let at = moment::from_nanos(now);
         let (actor, reason) = (audit.actor.clone(), audit.reason.clone());
-        found.stopped = Some(Stopped { actor, reason, at_us });
+        found.stopped = Some(Stopped { actor, reason, at });
         Taken::Done
     }
 }

@@ -150,7 +150,7 @@ pub(crate) fn job_of(row: &SqlRow) -> sqlx::Result<Option<Job>> {
         key: text(11)?,
         actor: row.text(4)?.to_owned(),
         reason: row.text(5)?.to_owned(),
-        at_us: row.integer(6)?,
+        at: row.moment(6)?,
         runner: text(7)?,
         answer: text(8)?,
         done: state != "wanted",

@@ -40,7 +40,7 @@ fn row_of(row: &SqlRow) -> sqlx::Result<ExactRow> {
             is_primary: row.integer(2)? != 0,
             // What another release has written is as none.
             state: parsed(8)?.and_then(|text| serde_json::from_str(&text).ok()),
-            reported_ago_us: reported_ago,
+            reported_ago: reported_ago.map(Duration::from_micros),
             verification: parsed(11)?.and_then(|text| serde_json::from_str(&text).ok()),
         },
     })

@@ -59,7 +59,7 @@ async fn make<DB: Backend>(
     let rows = rows.map_err(failed)?;
     let row = rows.first().ok_or_else(|| unknown_migration(name))?;
     let found = record_of(row).map_err(failed)?;
-    let now = row.integer(READ_AT).map_err(failed)?;
+    let now = row.moment(READ_AT).map_err(failed)?;
     let epoch = found.position.epoch;
     if let Some(expected) = expected.filter(|expected| *expected != epoch) {
         return Err(moved(name, expected, epoch));
@@ -133,7 +133,7 @@ async fn apply<DB: Backend>(
         i64::from(closed.code()).into(),
         text(|maintenance| &maintenance.actor),
         text(|maintenance| &maintenance.reason),
-        SqlValue::Integer(maintenance.map(|maintenance| maintenance.until_us)),
+        maintenance.map(|maintenance| maintenance.until).into(),
         name.into(),
         epoch.0.into(),
         token.0.into(),
