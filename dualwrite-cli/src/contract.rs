@@ -177,7 +177,7 @@ pub(crate) fn audit(events: &[ContractEvent]) -> String {
     for event in events {
         let what = printable(&event.what);
         let (actor, reason) = (printable(&event.actor), printable(&event.reason));
-        let at = crate::show::moment(event.at_us);
+        let at = crate::show::moment(event.at);
         let _ = writeln!(text, "{at} {what} by {actor}: {reason}");
     }
     text

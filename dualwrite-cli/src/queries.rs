@@ -45,7 +45,7 @@ pub(crate) async fn answer(
         }
         Query::Events { name } => shown(output, &operator.events(&name).await?, event),
         Query::Audit { name } => shown(output, &operator.audit(&name).await?, |order| {
-            let (at, actor, reason) = (moment(order.at_us), &order.actor, &order.reason);
+            let (at, actor, reason) = (moment(order.at), &order.actor, &order.reason);
             let about = order.approval.as_ref().or(order.detail.as_ref());
             let about = about.map_or(String::new(), |about| format!(" {about}"));
             format!("{at}  epoch {}  {}{about}  by {actor}: {reason}", order.epoch, order.kind)
@@ -74,7 +74,7 @@ pub(crate) async fn answer(
 fn event(event: &AuditEvent) -> String {
     let from = format!("{} {}", event.from_stage, event.from_ramp);
     let to = format!("{} {}", event.to_stage, event.to_ramp);
-    let (at, actor, reason) = (moment(event.at_us), &event.actor, &event.reason);
+    let (at, actor, reason) = (moment(event.at), &event.actor, &event.reason);
     format!("{at}  epoch {}  {from} -> {to}  by {actor}: {reason}", event.epoch)
 }
 
@@ -126,7 +126,7 @@ fn preflight(output: Output, report: &Option<PreflightReport>) -> Result<String,
     let Some(report) = report else {
         return Ok("no instance with a copy function has read the catalogue yet\n".to_owned());
     };
-    let mut text = format!("read by {} at {}\n", report.instance, moment(report.at_us));
+    let mut text = format!("read by {} at {}\n", report.instance, moment(report.at));
     if !report.complete {
         text.push_str("a table was not there yet\n");
     }

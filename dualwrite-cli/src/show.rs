@@ -73,7 +73,7 @@ fn work(lines: &mut Lines, migration: &MigrationOverview) {
 fn catalogue(lines: &mut Lines, migration: &MigrationOverview) {
     if let Some(report) = &migration.preflight {
         let (found, refused) = (report.findings.len(), report.refusals().count());
-        let at = moment(report.at_us);
+        let at = moment(report.at);
         lines.say("preflight", &format!("{found} findings, {refused} of them refuse, read {at}"));
         for finding in report.findings.iter().filter(|one| one.level > FindingLevel::Note) {
             lines.say("  finding", &finding.to_string());
@@ -118,11 +118,11 @@ fn exact(lines: &mut Lines, migration: &MigrationOverview, exact: &ExactOverview
         "copied",
         &if state.copied { "yes".to_owned() } else { format!("not yet, {keys} keys so far") },
     );
-    let lag = Duration::from_micros(state.lag_us).as_secs_f64();
+    let lag = state.lag.as_secs_f64();
     lines.say("outbox", &format!("{} records, the oldest of {lag:.1} s", state.backlog));
     if let Some(found) = &exact.verification {
         let repaired = if found.repaired { ", and were recorded again" } else { "" };
-        let (at, compared, different) = (moment(found.at_us), found.compared, found.different);
+        let (at, compared, different) = (moment(found.at), found.compared, found.different);
         lines.say(
             "verified",
             &format!(
@@ -138,7 +138,7 @@ fn exact(lines: &mut Lines, migration: &MigrationOverview, exact: &ExactOverview
             &format!("{}, tried {} times: {}", failure.key, failure.attempts, failure.error),
         );
     }
-    let ago = exact.reported_ago_us.map_or(Duration::ZERO, Duration::from_micros);
+    let ago = exact.reported_ago.unwrap_or_default();
     lines.say("reported", &format!("{} ago by {}", seconds(ago), state.instance));
     jobs(lines, &migration.jobs);
 }
@@ -170,7 +170,7 @@ fn backfill(lines: &mut Lines, progress: &BackfillProgress) {
     }
     for worker in &progress.workers {
         let after = worker.after.as_deref().unwrap_or("the beginning");
-        let lease = seconds(Duration::from_micros(worker.lease_left_us));
+        let lease = seconds(worker.lease_left);
         let (owner, last, done) = (&worker.owner, &worker.last, worker.done);
         let range = format!("{owner}: from {after} to {last}, {done} done, lease left {lease}");
         lines.say("  worker", &range);
@@ -178,7 +178,7 @@ fn backfill(lines: &mut Lines, progress: &BackfillProgress) {
 }
 
 fn started(lines: &mut Lines, task: &StartedBackfill) {
-    let at = moment(task.at_us);
+    let at = moment(task.at);
     let (side, workers, rate) = (task.side, task.workers, rate(task.rate));
     lines.say("started", &format!("toward {side}, {at}, {workers} workers, {rate}"));
     lines.say("  by", &task.actor);
@@ -200,11 +200,15 @@ fn seconds(duration: Duration) -> String {
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
 
+/// The first second that is not shown: the year 10,000.
+const SHOWN_END: Duration = Duration::from_secs(253_402_300_800);
+
 /// A time of the database, in UTC.
-pub(crate) fn moment(at_us: i64) -> String {
-    let at = u64::try_from(at_us).ok().map(Duration::from_micros);
-    let at = at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-    at.map(|at| humantime::format_rfc3339_seconds(at).to_string()).unwrap_or_default()
+pub(crate) fn moment(at: SystemTime) -> String {
+    match at.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) if since < SHOWN_END => humantime::format_rfc3339_seconds(at).to_string(),
+        _ => String::new(),
+    }
 }
 
 /// Lines of a name and what there is to say of it. What others wrote cannot steer the terminal.

@@ -21,7 +21,7 @@ pub(crate) mod tasks;
 pub(crate) mod traffic;
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -152,15 +152,16 @@ pub struct Mismatch {
     pub old: Option<Shown>,
     /// What new had there.
     pub new: Option<Shown>,
-    /// When it was found, by the database's clock, in microseconds since 1970.
-    pub at_us: i64,
+    /// When it was found, by the database's clock.
+    #[serde(rename = "at_us", with = "crate::moment::as_micros")]
+    pub at: SystemTime,
 }
 
 /// A key that waits to be copied again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DirtyKey {
     pub(crate) key: EncodedKey,
-    /// When it was marked last, by the database's clock, in microseconds since 1970.
+    /// When it was marked last, by the database's clock.
     pub(crate) marked_at_us: i64,
 }
 

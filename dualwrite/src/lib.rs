@@ -16,6 +16,7 @@ mod clock;
 mod error;
 mod gate;
 mod key;
+mod moment;
 mod needs;
 mod printable;
 // The rooms, of which each imports only from those before it: ARCHITECTURE.md has their order.

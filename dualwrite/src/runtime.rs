@@ -473,8 +473,12 @@ mod tests {
         let mut record = control.enlist(&["notes"]).await.unwrap().remove(0);
         record.position.closed = Closed::Calls;
         let (actor, reason) = ("ada".to_owned(), "new disks".to_owned());
-        record.maintenance =
-            Some(Maintenance { closed: Closed::Calls, actor, reason, until_us: 7 });
+        record.maintenance = Some(Maintenance {
+            closed: Closed::Calls,
+            actor,
+            reason,
+            until: crate::moment::from_micros(7),
+        });
         // As `register` does, whose heartbeat comes later.
         let shared = Shared::new(&record, Options::default(), None, inner.context());
         assert_eq!(shared.maintenance(), record.maintenance);

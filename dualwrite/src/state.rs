@@ -18,7 +18,7 @@ mod preflight;
 pub(crate) mod waiting;
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
@@ -29,31 +29,24 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::control::{Control, Record};
 use crate::database::Pin;
-use crate::error::{Error, ErrorKind, Maintenance};
+use crate::error::{Error, ErrorKind};
 use crate::flags::report::FlagReport;
 use crate::guard::rules::{GUARDS_MAX, Guard, Guards};
 use crate::key::KeyKind;
-#[cfg(feature = "testing")]
-use crate::observe::CounterReport;
 use crate::observe::figures::Figures;
 use crate::observe::mirror::MirrorFailures;
 use crate::observe::rarely::{DIFFERENCE_WARNING_PAUSE, Rarely};
 use crate::observe::tally::Tally;
-use crate::observe::traffic::Told;
-use crate::observe::window::{Snapshot, Window};
+use crate::observe::window::Snapshot;
 use crate::observe::{Counters, MethodStats, count};
 use crate::preflight::finding::Preflight;
-use crate::shadow::cohort::Cohorts;
-use crate::shadow::noise::Baseline;
-use crate::shadow::report::Reports;
-use crate::shadow::samples::Stored;
 use crate::stages::bucket::salt;
 use crate::stages::position::{Epoch, Generation, Position};
 use crate::state::events::{Events, RuntimeEvent};
-#[cfg(feature = "testing")]
-use crate::state::faults::FaultPlan;
 use crate::state::in_flight::InFlight;
-use crate::state::kept::{Catalogue, Gathered, Known};
+#[cfg(feature = "testing")]
+use crate::state::kept::ForTests;
+use crate::state::kept::{Background, Catalogue, Compared, Known, Measured, Seen};
 pub(crate) use crate::state::lease::Lease;
 use crate::state::open::OpenTransactions;
 pub(crate) use crate::state::options::Options;
@@ -74,21 +67,9 @@ pub(crate) struct Shared {
     known: Mutex<Known>,
     /// The control tables have another history than what is known here.
     lost: AtomicBool,
-    generation: AtomicU64,
-    /// No key can be missing in new any more.
-    copied: AtomicBool,
-    dirty: AtomicBool,
-    letters: AtomicBool,
-    due: AtomicBool,
-    planned: AtomicBool,
-    /// Somebody started a backfill that no instance runs.
-    pub(crate) started: AtomicBool,
-    /// This process looks after it.
-    pub(crate) following: AtomicBool,
-    /// This process asks for the jobs that were started.
-    pub(crate) finding_jobs: AtomicBool,
-    /// The kinds of jobs that this process is doing, a bit for each.
-    pub(crate) jobs: AtomicU16,
+    /// What else the control tables said of it.
+    seen: Seen,
+    pub(crate) background: Background,
     /// Some reads follow the ramp by something else than the record's key.
     ramped: AtomicBool,
     lease: Arc<Lease>,
@@ -104,33 +85,15 @@ pub(crate) struct Shared {
     methods: Mutex<Vec<Arc<MethodStats>>>,
     /// Breaches by guard.
     pub(crate) breaches: Tally,
-    pub(crate) baseline: Baseline,
-    pub(crate) cohorts: Cohorts,
-    /// Samples of mismatches stored from here.
-    pub(crate) stored: Mutex<Stored>,
-    /// What hooks of the service have not heard yet.
-    pub(crate) reports: Reports,
-    pub(crate) window: Mutex<Window>,
-    /// The calls that the control tables know of.
-    pub(crate) traffic: Mutex<Told>,
-    /// When the guards looked last.
-    pub(crate) evaluated: AtomicU64,
-    /// What the control tables said for guards and metrics.
-    gathered: Mutex<Gathered>,
-    /// What the recorder of metrics knows.
-    #[cfg(feature = "metrics")]
-    pub(crate) published: Mutex<Option<Figures>>,
+    pub(crate) compared: Compared,
+    pub(crate) measured: Measured,
     events: Events,
     pub(crate) mirrors: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
     /// Comparisons and lazy copies under way. Never open, so that waiting for it ends whenever there are none.
     pub(crate) beside: TaskTracker,
-    /// What a test makes of the calls of the sides.
     #[cfg(feature = "testing")]
-    pub(crate) faults: Mutex<Option<FaultPlan>>,
-    /// The counters when samples of mismatches were forgotten last.
-    #[cfg(feature = "testing")]
-    pub(crate) forgotten: Mutex<CounterReport>,
+    pub(crate) for_tests: ForTests,
     /// What callers have under way, which a shutdown waits for.
     operations: TaskTracker,
     closing: CancellationToken,
@@ -143,11 +106,6 @@ pub(crate) struct Shared {
     catalogue: Mutex<Option<Catalogue>>,
     /// Reads of old that were counted and recorded.
     pub(crate) old_reads: AtomicU64,
-    sample: AtomicU32,
-    /// Who has set the kill switch in the control tables.
-    killed: Mutex<Option<String>>,
-    /// Which calls are closed, and why.
-    maintenance: Mutex<Option<Maintenance>>,
     /// What the flags of this process say.
     flags: Mutex<FlagReport>,
     /// Wakes the runtime's maintenance before its time.
@@ -180,8 +138,22 @@ impl Shared {
         kind: Option<KeyKind>,
         context: Context,
     ) -> Self {
+        let shared = Self::unobserved(record, options, kind, context);
+        // What is counted from here on belongs to a slice.
+        let snapshot = shared.snapshot();
+        shared.measured.window.lock().unwrap_or_else(PoisonError::into_inner).begin(snapshot);
+        shared
+    }
+
+    /// The same with its window not begun.
+    fn unobserved(
+        record: &Record,
+        options: Options,
+        kind: Option<KeyKind>,
+        context: Context,
+    ) -> Self {
         let guards = options.guards.iter().flat_map(Guards::iter).map(Guard::name);
-        let shared = Self {
+        Self {
             name: record.name.as_str().into(),
             salt: salt(&record.name),
             fence: record.fence,
@@ -189,16 +161,8 @@ impl Shared {
             position: AtomicU64::new(record.position.to_bits()),
             known: Mutex::new(Known::of(record)),
             lost: AtomicBool::new(false),
-            generation: AtomicU64::new(record.generation.0),
-            copied: AtomicBool::new(record.is_copied()),
-            dirty: AtomicBool::new(record.dirty),
-            letters: AtomicBool::new(record.letters),
-            due: AtomicBool::new(record.due),
-            planned: AtomicBool::new(record.planned),
-            started: AtomicBool::new(record.started),
-            following: AtomicBool::new(false),
-            finding_jobs: AtomicBool::new(false),
-            jobs: AtomicU16::new(0),
+            seen: Seen::of(record),
+            background: Background::default(),
             ramped: AtomicBool::new(false),
             lease: context.lease,
             deleted: AtomicBool::new(false),
@@ -210,24 +174,14 @@ impl Shared {
             different_answers: Rarely::new(DIFFERENCE_WARNING_PAUSE),
             methods: Mutex::default(),
             breaches: Tally::new(GUARDS_MAX, guards),
-            baseline: Baseline::default(),
-            cohorts: Cohorts::default(),
-            stored: Mutex::default(),
-            reports: Reports::default(),
-            window: Mutex::default(),
-            traffic: Mutex::new(Told::nothing(context.clock.now())),
-            evaluated: AtomicU64::new(context.clock.now()),
-            gathered: Mutex::default(),
-            #[cfg(feature = "metrics")]
-            published: Mutex::default(),
+            compared: Compared::default(),
+            measured: Measured::since(context.clock.now()),
             events: context.events,
             mirrors: Arc::new(Semaphore::new(options.shadow_concurrency)),
             tasks: context.tasks,
             beside: closed_tracker(),
             #[cfg(feature = "testing")]
-            faults: Mutex::default(),
-            #[cfg(feature = "testing")]
-            forgotten: Mutex::default(),
+            for_tests: ForTests::default(),
             operations: context.operations,
             closing: context.closing,
             handle: context.handle,
@@ -235,19 +189,12 @@ impl Shared {
             preflight: Mutex::default(),
             catalogue: Mutex::default(),
             old_reads: AtomicU64::new(0),
-            sample: AtomicU32::new(record.sample.to_bits()),
-            killed: Mutex::new(record.killed.clone()),
-            maintenance: Mutex::new(record.maintenance.clone()),
             flags: Mutex::default(),
             wake: context.wake,
             instance: context.instance,
             actor: context.actor,
             options,
-        };
-        // What is counted from here on belongs to a slice.
-        let snapshot = shared.snapshot();
-        shared.window.lock().unwrap_or_else(PoisonError::into_inner).begin(snapshot);
-        shared
+        }
     }
 
     /// The cached position. For a call, load it after [`InFlight::enter`].
@@ -257,37 +204,42 @@ impl Shared {
     }
 
     pub(crate) fn generation(&self) -> Generation {
-        Generation(self.generation.load(SeqCst))
+        Generation(self.seen.generation.load(SeqCst))
     }
 
     /// Whether no key can be missing in new any more.
     #[inline]
     pub(crate) fn is_copied(&self) -> bool {
-        self.copied.load(Relaxed)
+        self.seen.copied.load(Relaxed)
     }
 
     pub(crate) fn is_dirty(&self) -> bool {
-        self.dirty.load(Relaxed)
+        self.seen.dirty.load(Relaxed)
     }
 
     /// Whether some key could not be copied, as far as known here.
     pub(crate) fn has_dead_letters(&self) -> bool {
-        self.letters.load(Relaxed)
+        self.seen.dead_letters.load(Relaxed)
     }
 
     /// Whether such a key is to be tried again, as far as known here.
     pub(crate) fn has_due_dead_letters(&self) -> bool {
-        self.due.load(Relaxed)
+        self.seen.due.load(Relaxed)
     }
 
     /// Whether a rollout is running, as far as known here.
     pub(crate) fn is_planned(&self) -> bool {
-        self.planned.load(Relaxed)
+        self.seen.planned.load(Relaxed)
     }
 
     /// Whether a backfill was started that no instance runs, as far as known here.
     pub(crate) fn is_started(&self) -> bool {
-        self.started.load(Relaxed)
+        self.seen.started.load(Relaxed)
+    }
+
+    /// Until the control tables are read again, none is known to wait for an instance.
+    pub(crate) fn forget_started(&self) {
+        self.seen.started.store(false, Relaxed);
     }
 
     /// From now on a read of any key may go to the side that the ramp is going to.
@@ -300,7 +252,7 @@ impl Shared {
     }
 
     pub(crate) fn mark_dirty(&self) {
-        self.dirty.store(true, Relaxed);
+        self.seen.dirty.store(true, Relaxed);
     }
 
     /// Fails where the lease was not held all the time, in ticks: the position may have changed without
@@ -448,7 +400,7 @@ impl Shared {
             methods: self.methods().iter().map(|method| method.figures()).collect(),
             counters: self.counters.report(),
             breaches: self.breaches.sum(),
-            cohorts: self.cohorts.sum(),
+            cohorts: self.compared.cohorts.sum(),
         }
     }
 

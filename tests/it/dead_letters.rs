@@ -47,16 +47,15 @@ async fn until_tried<D: Sql>(world: &World<D>, wanted: Option<u64>) {
 async fn they_are_tried_again_without_anybody_asking<D: Sql>(db: Scratch<D>) {
     let world = world(db).await;
     let letter = world.migration.dead_letters().await.unwrap().remove(0);
-    let us = |pause: Duration| i64::try_from(pause.as_micros()).unwrap();
-    let pause = letter.next_attempt_at_us - letter.failed_at_us;
-    assert!((us(RETRY_AFTER)..us(RETRY_AFTER * 2)).contains(&pause), "{pause} us");
+    let pause = letter.next_attempt_at.duration_since(letter.failed_at).unwrap();
+    assert!((RETRY_AFTER..RETRY_AFTER * 2).contains(&pause), "{pause:?}");
     let calls = world.copies.load(SeqCst);
     come_due(&world.db).await;
     until_tried(&world, Some(2)).await;
     assert_eq!(world.copies.load(SeqCst), calls + 1);
     let again = world.migration.dead_letters().await.unwrap().remove(0);
-    let pause = again.next_attempt_at_us - again.failed_at_us;
-    assert!(pause > us(RETRY_AFTER), "twice as long: {pause} us");
+    let pause = again.next_attempt_at.duration_since(again.failed_at).unwrap();
+    assert!(pause > RETRY_AFTER, "twice as long: {pause:?}");
 
     world.db.execute("UPDATE old_note SET word = 'cured' WHERE id = 7").await;
     come_due(&world.db).await;

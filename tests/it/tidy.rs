@@ -1,6 +1,7 @@
 //! The rules of ARCHITECTURE.md that a machine can check.
 
 mod circle;
+mod functions;
 pub(crate) mod source;
 mod words;
 

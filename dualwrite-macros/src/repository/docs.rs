@@ -47,6 +47,28 @@ fn of_form(form: Form) -> &'static str {
     }
 }
 
+/// How a read is done, as a part of a sentence.
+fn kind_of_read(kind: &ReadKind) -> &'static str {
+    match kind {
+        ReadKind::Compared(_) => "",
+        ReadKind::Plain { tx: None } => ", never compared",
+        ReadKind::Plain { tx: Some(_) } => ", in the caller's transaction",
+        ReadKind::Within { lazy: false, comparing, .. } => match comparing {
+            Some(_) => ", in the unit of work",
+            None => ", in the unit of work, never compared",
+        },
+        ReadKind::Within { lazy: true, comparing, .. } => match comparing {
+            Some(_) => ", in the unit of work, copied to the new side when first read",
+            None => ", in the unit of work, copied to the new side when first read, never compared",
+        },
+        ReadKind::Lazy(Some(_)) => ", copied to the new side when first read",
+        ReadKind::Lazy(None) => ", copied to the new side when first read, never compared",
+        ReadKind::LazyIn { .. } => {
+            ", copied to the new side when first read, in the caller's transaction"
+        }
+    }
+}
+
 fn routing(route: &Route) -> String {
     match route {
         Route::Write(Write { keys, on_mirror_error, .. }) => {
@@ -63,29 +85,9 @@ fn routing(route: &Route) -> String {
                 Some(key) => format!("a read of `{}`", shown(&key.to_token_stream())),
                 None => "a scan".to_owned(),
             };
-            let kind = match kind {
-                ReadKind::Compared(_) => "",
-                ReadKind::Plain { tx: None } => ", never compared",
-                ReadKind::Plain { tx: Some(_) } => ", in the caller's transaction",
-                ReadKind::Within { lazy: false, comparing, .. } => match comparing {
-                    Some(_) => ", in the unit of work",
-                    None => ", in the unit of work, never compared",
-                },
-                ReadKind::Within { lazy: true, comparing, .. } => match comparing {
-                    Some(_) => ", in the unit of work, copied to the new side when first read",
-                    None => {
-                        ", in the unit of work, copied to the new side when first read, never compared"
-                    }
-                },
-                ReadKind::Lazy(Some(_)) => ", copied to the new side when first read",
-                ReadKind::Lazy(None) => ", copied to the new side when first read, never compared",
-                ReadKind::LazyIn { .. } => {
-                    ", copied to the new side when first read, in the caller's transaction"
-                }
-            };
             let by = |ramp: &syn::Expr| format!(", ramped by `{}`", shown(&ramp.to_token_stream()));
             what + &ramp.as_ref().map(by).unwrap_or_default()
-                + kind
+                + kind_of_read(kind)
                 + &read.comparing().map(compared).unwrap_or_default()
         }
     }

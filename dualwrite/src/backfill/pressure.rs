@@ -53,7 +53,7 @@ impl<DB: Backend> Worker<'_, DB> {
             place.hear(settings.workers);
         }
         self.throttle = self.options.throttle.tuned(settings);
-        let target = settings.batch_time_us.map_or(self.options.batch_time, Duration::from_micros);
+        let target = settings.batch_time.unwrap_or(self.options.batch_time);
         self.pace.aim(target);
         self.asked = 0; // the new limits are judged at once
         let (migration, set) = (&*self.shared.name, settings.shown());

@@ -215,15 +215,15 @@ impl<'a, DB: Backend> Worker<'a, DB> {
             let error = match self.next_page(&mut range, &mut committing).await {
                 Ok(Some(keys)) => {
                     self.after_success(keys, start, display).await?;
-                    if self.is_surplus() {
-                        if let Some(commit) = committing.take() {
-                            // What is not committed is copied again by whoever takes the range over.
-                            let _ = self.committed(commit, &mut range).await;
-                        }
-                        self.release().await;
-                        return Ok(());
+                    if !self.is_surplus() {
+                        continue;
                     }
-                    continue;
+                    if let Some(commit) = committing.take() {
+                        // What is not committed is copied again by whoever takes the range over.
+                        let _ = self.committed(commit, &mut range).await;
+                    }
+                    self.release().await;
+                    return Ok(());
                 }
                 Ok(None) => return Ok(()),
                 Err(error) => error,

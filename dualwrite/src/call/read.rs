@@ -289,6 +289,16 @@ where
     })
 }
 
+/// Whether the hooks of the service want this comparison. One that panics counts as a comparison that panicked.
+fn is_wanted(call: &Read<'_>, asked: &ShadowCall<'_>) -> bool {
+    let shared = call.repository.shared();
+    let wanted = catch_unwind(AssertUnwindSafe(|| shared.options.rules.hooks.want(asked)));
+    wanted.unwrap_or_else(|_| {
+        shared.count_compared(&call.method.stats, Outcome::Panicked);
+        false
+    })
+}
+
 #[inline(never)]
 fn start_shadow<T, E, F, Fut, C, N>(
     call: &mut Read<'_>,
@@ -306,23 +316,18 @@ fn start_shadow<T, E, F, Fut, C, N>(
 {
     let key = call.key.take();
     let shared = call.repository.shared();
-    let hooks = &shared.options.rules.hooks;
     let (label, context) = match shared.options.rules.asks_no_caller() {
         true => Default::default(),
         false => (cohort::label(), context::current()),
     };
-    let wanted = || {
-        hooks.want(&ShadowCall {
-            method: &call.method.stats.name,
-            key: key.as_deref().map(|key| key.0.as_str()),
-            cohort: label.as_deref(),
-            context: &context,
-        })
+    let asked = ShadowCall {
+        method: &call.method.stats.name,
+        key: key.as_deref().map(|key| key.0.as_str()),
+        cohort: label.as_deref(),
+        context: &context,
     };
-    match catch_unwind(AssertUnwindSafe(wanted)) {
-        Ok(true) => {}
-        Ok(false) => return,
-        Err(_) => return shared.count_compared(&call.method.stats, Outcome::Panicked),
+    if !is_wanted(call, &asked) {
+        return;
     }
     let shadow = Shadow {
         shared: Arc::clone(shared),

@@ -1,6 +1,7 @@
 //! The port to what operators do beside moves: each change is recorded, with who and why, in its own transaction.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -115,8 +116,9 @@ pub struct Job {
     pub actor: String,
     /// Why.
     pub reason: String,
-    /// When, by the database's clock, in microseconds since 1970.
-    pub at_us: i64,
+    /// When, by the database's clock.
+    #[serde(rename = "at_us", with = "crate::moment::as_micros")]
+    pub at: SystemTime,
     /// The instance that is at work on it.
     pub runner: Option<String>,
     /// It has ended.

@@ -1,7 +1,7 @@
 //! The part of the port to the control tables that contracts need: what is declared, recorded and audited; and the
 //! way to the schema of the database beside them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -16,8 +16,9 @@ use crate::error::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ContractEvent {
-    /// When, by the database's clock, in microseconds since 1970.
-    pub at_us: i64,
+    /// When, by the database's clock.
+    #[serde(rename = "at_us", with = "crate::moment::as_micros")]
+    pub at: SystemTime,
     /// What: `backup`, `begun`, `dropped`, `failed`, `released`.
     pub what: String,
     /// Who.

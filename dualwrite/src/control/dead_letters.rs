@@ -1,7 +1,7 @@
 //! The port to the dead letters: keys that could not be copied, when they are tried again, and who waived
 //! them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -25,10 +25,12 @@ pub struct DeadLetter {
     pub error: String,
     /// How often it was tried.
     pub attempts: u64,
-    /// When it failed last, by the database's clock, in microseconds since 1970.
-    pub failed_at_us: i64,
+    /// When it failed last, by the database's clock.
+    #[serde(rename = "failed_at_us", with = "crate::moment::as_micros")]
+    pub failed_at: SystemTime,
     /// From when on it is tried again, by that clock.
-    pub next_attempt_at_us: i64,
+    #[serde(rename = "next_attempt_at_us", with = "crate::moment::as_micros")]
+    pub next_attempt_at: SystemTime,
     /// Who said that it need not be copied.
     pub waiver: Option<Waived>,
 }
@@ -42,8 +44,8 @@ impl DeadLetter {
             generation: 0,
             error,
             attempts,
-            failed_at_us: 0,
-            next_attempt_at_us: 0,
+            failed_at: SystemTime::UNIX_EPOCH,
+            next_attempt_at: SystemTime::UNIX_EPOCH,
             waiver: None,
         }
     }
@@ -57,8 +59,9 @@ pub struct Waived {
     pub actor: String,
     /// Why.
     pub reason: String,
-    /// When, by the database's clock, in microseconds since 1970.
-    pub at_us: i64,
+    /// When, by the database's clock.
+    #[serde(rename = "at_us", with = "crate::moment::as_micros")]
+    pub at: SystemTime,
 }
 
 /// Dead letters.

@@ -1,5 +1,7 @@
 //! The port to migrations in exact mode, as an operator sees them in the control tables of one of their two databases.
 
+use std::time::{Duration, SystemTime};
+
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -57,8 +59,9 @@ pub struct ExactState {
     pub epoch: Epoch,
     /// Records in the outbox, counted up to [`BACKLOG_COUNTED`](crate::defaults::BACKLOG_COUNTED).
     pub backlog: u64,
-    /// How old the oldest record of the outbox is, in microseconds.
-    pub lag_us: u64,
+    /// How old the oldest record of the outbox is.
+    #[serde(rename = "lag_us", with = "crate::moment::span_as_micros")]
+    pub lag: Duration,
     /// Keys whose records the mirror does not take, up to 100.
     pub failures: Vec<ExactFailure>,
     /// Keys that the copy of what was there before has recorded.
@@ -80,8 +83,9 @@ pub struct ExactState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ExactVerification {
-    /// When it ended, by the clock of the instance, in microseconds since 1970.
-    pub at_us: i64,
+    /// When it ended, by the clock of the instance.
+    #[serde(rename = "at_us", with = "crate::moment::as_micros")]
+    pub at: SystemTime,
     /// Keys that were compared.
     pub compared: u64,
     /// Of these, those that differ.
@@ -96,8 +100,8 @@ pub struct ExactVerification {
 ///
 /// ```
 /// # fn show(exact: &dualwrite::operator::ExactOverview) {
-/// if let (Some(state), Some(ago_us)) = (&exact.state, exact.reported_ago_us) {
-///     println!("{} s ago: {}", ago_us / 1_000_000, state.stage);
+/// if let (Some(state), Some(ago)) = (&exact.state, exact.reported_ago) {
+///     println!("{} s ago: {}", ago.as_secs(), state.stage);
 /// }
 /// # }
 /// ```
@@ -110,8 +114,12 @@ pub struct ExactOverview {
     pub is_primary: bool,
     /// What an instance said last; `None` before the first one did.
     pub state: Option<ExactState>,
-    /// How long ago that was, in microseconds.
-    pub reported_ago_us: Option<u64>,
+    /// How long ago that was.
+    #[serde(
+        rename = "reported_ago_us",
+        serialize_with = "crate::moment::some_as_micros::serialize"
+    )]
+    pub reported_ago: Option<Duration>,
     /// What the newest verification found.
     pub verification: Option<ExactVerification>,
 }

@@ -35,14 +35,17 @@ pub struct BackfillProgress {
     pub rate: Option<u64>,
     /// What operators have set while it runs. It is read of one migration only, and until the backfill is complete.
     pub settings: BackfillSettings,
-    /// Microseconds from its start to its end, or until now, pauses included.
-    pub elapsed_us: u64,
-    /// Microseconds that its workers were at work, without pauses and without the time in which it had no worker.
-    pub worked_us: u64,
+    /// From its start to its end, or until now, pauses included.
+    #[serde(rename = "elapsed_us", with = "crate::moment::span_as_micros")]
+    pub elapsed: Duration,
+    /// How long its workers were at work, without pauses and without the time in which it had no worker.
+    #[serde(rename = "worked_us", with = "crate::moment::span_as_micros")]
+    pub worked: Duration,
     /// Keys handled in the last two to four minutes of work, or since its start.
     pub recent_keys: u64,
-    /// Microseconds of work in which these were handled.
-    pub recent_us: u64,
+    /// The time of work in which these were handled.
+    #[serde(rename = "recent_us", with = "crate::moment::span_as_micros")]
+    pub recent: Duration,
     /// Keys of the newest batch. Batches are as large as fits into the time that a transaction shall take.
     pub batch: u64,
     /// Who copies what at present, in all processes; the first [`WORKERS_SHOWN_MAX`] ranges.
@@ -64,9 +67,10 @@ pub struct WorkerProgress {
     pub last: String,
     /// Keys done in this range, by this worker and by those that it took the range over from.
     pub done: u64,
-    /// Microseconds until another worker may take the range over, unless there is progress; zero where it
+    /// How long until another worker may take the range over, unless there is progress; zero where it
     /// may already.
-    pub lease_left_us: u64,
+    #[serde(rename = "lease_left_us", with = "crate::moment::span_as_micros")]
+    pub lease_left: Duration,
 }
 
 impl BackfillProgress {
@@ -87,7 +91,7 @@ impl BackfillProgress {
             Self { complete: true, .. } => "complete",
             Self { cancelled: true, .. } => "cancelled",
             Self { paused: true, .. } => "paused",
-            Self { workers, .. } if workers.iter().all(|worker| worker.lease_left_us == 0) => {
+            Self { workers, .. } if workers.iter().all(|worker| worker.lease_left.is_zero()) => {
                 "under way, without a worker"
             }
             Self { .. } => "under way",
@@ -109,7 +113,7 @@ impl BackfillProgress {
     /// Keys a second, of all workers together, while they were at work; 0.0 before the first page is done.
     #[must_use]
     pub fn keys_per_second(&self) -> f64 {
-        speed(self.done(), self.worked_us)
+        speed(self.done(), self.worked)
     }
 
     /// Keys a second, of all workers together, in the last two to four minutes of work; 0.0 before the first page is done.
@@ -124,14 +128,14 @@ impl BackfillProgress {
     /// ```
     #[must_use]
     pub fn recent_keys_per_second(&self) -> f64 {
-        speed(self.recent_keys, self.recent_us)
+        speed(self.recent_keys, self.recent)
     }
 
     /// Whether a worker is at work on it now.
     #[must_use]
     pub fn is_running(&self) -> bool {
         let ended = self.complete || self.cancelled || self.paused;
-        !ended && self.workers.iter().any(|worker| worker.lease_left_us > 0)
+        !ended && self.workers.iter().any(|worker| !worker.lease_left.is_zero())
     }
 
     /// The time that is left if it goes on as in the last minutes. Zero once it is complete. `None` before the first
@@ -162,9 +166,9 @@ impl BackfillProgress {
     }
 }
 
-fn speed(keys: u64, in_us: u64) -> f64 {
-    match in_us {
-        0 => 0.0,
-        us => keys as f64 / Duration::from_micros(us).as_secs_f64(),
+fn speed(keys: u64, within: Duration) -> f64 {
+    match within.is_zero() {
+        true => 0.0,
+        false => keys as f64 / within.as_secs_f64(),
     }
 }

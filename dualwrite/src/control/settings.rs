@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::moment::micros_of;
+
 /// The most workers of one run of a backfill in one process.
 pub const WORKERS_MAX: u32 = 16;
 
@@ -29,9 +31,9 @@ pub enum BackfillSetting {
     Lag,
     /// The most bytes a second of the server's log.
     LogRate,
-    /// The most that 95 % of the service's writes may take, in microseconds.
+    /// The most that 95 % of the service's writes may take.
     WriteP95,
-    /// The most that 99 % of them may take, in microseconds.
+    /// The most that 99 % of them may take.
     WriteP99,
 }
 
@@ -132,7 +134,7 @@ impl BackfillSetting {
 /// ```
 /// # async fn look(migration: &dualwrite::Migration) -> Result<(), dualwrite::Error> {
 /// if let Some(backfill) = migration.status().await?.backfill {
-///     println!("batches of {:?} µs", backfill.settings.batch_time_us);
+///     println!("batches of {:?}", backfill.settings.batch_time);
 /// }
 /// # Ok(())
 /// # }
@@ -140,50 +142,54 @@ impl BackfillSetting {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BackfillSettings {
-    /// The time that a transaction shall take, in microseconds; see [`Backfill::batch_time`](crate::migration::Backfill::batch_time).
-    pub batch_time_us: Option<u64>,
+    /// The time that a transaction shall take; see [`Backfill::batch_time`](crate::migration::Backfill::batch_time).
+    #[serde(rename = "batch_time_us", serialize_with = "crate::moment::some_as_micros::serialize")]
+    pub batch_time: Option<Duration>,
     /// How many workers each process has that runs it; see [`Backfill::workers`](crate::migration::Backfill::workers).
     pub workers: Option<u64>,
     /// The most sessions that may wait for a lock; see [`Throttle::lock_waits`](crate::backfill::Throttle::lock_waits).
     pub lock_waits: Option<u64>,
     /// The most sessions that may be active; see [`Throttle::active`](crate::backfill::Throttle::active).
     pub active: Option<u64>,
-    /// The most that a replica may be behind, in microseconds; see [`Throttle::lag`](crate::backfill::Throttle::lag).
-    pub lag_us: Option<u64>,
+    /// The most that a replica may be behind; see [`Throttle::lag`](crate::backfill::Throttle::lag).
+    #[serde(rename = "lag_us", serialize_with = "crate::moment::some_as_micros::serialize")]
+    pub lag: Option<Duration>,
     /// The most bytes a second of the server's log; see [`Throttle::log_rate`](crate::backfill::Throttle::log_rate).
     pub log_rate: Option<u64>,
-    /// The most that 95 % of the service's writes may take, in microseconds; see
+    /// The most that 95 % of the service's writes may take; see
     /// [`Throttle::write_p95`](crate::backfill::Throttle::write_p95).
-    pub write_p95_us: Option<u64>,
-    /// The most that 99 % of them may take, in microseconds.
-    pub write_p99_us: Option<u64>,
+    #[serde(rename = "write_p95_us", serialize_with = "crate::moment::some_as_micros::serialize")]
+    pub write_p95: Option<Duration>,
+    /// The most that 99 % of them may take.
+    #[serde(rename = "write_p99_us", serialize_with = "crate::moment::some_as_micros::serialize")]
+    pub write_p99: Option<Duration>,
 }
 
 impl BackfillSettings {
     pub(crate) fn set(&mut self, setting: BackfillSetting, value: Option<u64>) {
-        let place = match setting {
-            BackfillSetting::BatchTime => &mut self.batch_time_us,
-            BackfillSetting::Workers => &mut self.workers,
-            BackfillSetting::LockWaits => &mut self.lock_waits,
-            BackfillSetting::Active => &mut self.active,
-            BackfillSetting::Lag => &mut self.lag_us,
-            BackfillSetting::LogRate => &mut self.log_rate,
-            BackfillSetting::WriteP95 => &mut self.write_p95_us,
-            BackfillSetting::WriteP99 => &mut self.write_p99_us,
-        };
-        *place = value;
+        let time = value.map(Duration::from_micros);
+        match setting {
+            BackfillSetting::BatchTime => self.batch_time = time,
+            BackfillSetting::Workers => self.workers = value,
+            BackfillSetting::LockWaits => self.lock_waits = value,
+            BackfillSetting::Active => self.active = value,
+            BackfillSetting::Lag => self.lag = time,
+            BackfillSetting::LogRate => self.log_rate = value,
+            BackfillSetting::WriteP95 => self.write_p95 = time,
+            BackfillSetting::WriteP99 => self.write_p99 = time,
+        }
     }
 
     fn get(&self, setting: BackfillSetting) -> Option<u64> {
         match setting {
-            BackfillSetting::BatchTime => self.batch_time_us,
+            BackfillSetting::BatchTime => self.batch_time.map(micros_of),
             BackfillSetting::Workers => self.workers,
             BackfillSetting::LockWaits => self.lock_waits,
             BackfillSetting::Active => self.active,
-            BackfillSetting::Lag => self.lag_us,
+            BackfillSetting::Lag => self.lag.map(micros_of),
             BackfillSetting::LogRate => self.log_rate,
-            BackfillSetting::WriteP95 => self.write_p95_us,
-            BackfillSetting::WriteP99 => self.write_p99_us,
+            BackfillSetting::WriteP95 => self.write_p95.map(micros_of),
+            BackfillSetting::WriteP99 => self.write_p99.map(micros_of),
         }
     }
 
@@ -249,7 +255,7 @@ mod tests {
         }
         assert!(settings.shown().starts_with("batch-time 2s, workers 2000001, "));
         settings.set(BackfillSetting::Lag, None);
-        assert_eq!(settings.lag_us, None);
+        assert_eq!(settings.lag, None);
         let set = [(BackfillSetting::Lag, Some(5_000_000)), (BackfillSetting::Active, None)];
         assert_eq!(described(&set), "lag 5s, active default");
     }

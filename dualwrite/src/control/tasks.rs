@@ -1,6 +1,6 @@
 //! The port to the backfills that somebody started for any instance to run.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -27,8 +27,9 @@ pub struct StartedBackfill {
     pub actor: String,
     /// Why.
     pub reason: String,
-    /// When, by the database's clock, in microseconds since 1970.
-    pub at_us: i64,
+    /// When, by the database's clock.
+    #[serde(rename = "at_us", with = "crate::moment::as_micros")]
+    pub at: SystemTime,
     /// The instance that runs it; `None` while none does.
     pub runner: Option<String>,
     /// What its runner met last, and tries again after a pause, or has halted for; and why nobody runs it.

@@ -1,5 +1,7 @@
 //! The port to the calls of each side by the minute, and what is shown of them.
 
+use std::time::SystemTime;
+
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
@@ -49,9 +51,10 @@ impl TrafficFigures {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TrafficMinute {
-    /// When it began, by the database's clock, in microseconds since 1970. Calls count in the minute in which their
+    /// When it began, by the database's clock. Calls count in the minute in which their
     /// instance tells of them, which is up to a minute later.
-    pub at_us: i64,
+    #[serde(rename = "at_us", with = "crate::moment::as_micros")]
+    pub at: SystemTime,
     /// Its calls.
     #[serde(flatten)]
     pub figures: TrafficFigures,
@@ -87,7 +90,7 @@ impl TrafficReport {
             for slot in slots.iter().filter(|slot| slot.side == side) {
                 hour.add(&slot.traffic);
                 let figures = TrafficFigures::of(&slot.traffic);
-                minutes.push(TrafficMinute { at_us: slot.at_us, figures });
+                minutes.push(TrafficMinute { at: slot.at, figures });
             }
             TrafficSide { hour: TrafficFigures::of(&hour), minutes }
         };
@@ -99,7 +102,7 @@ impl TrafficReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TrafficSlot {
     pub(crate) side: Side,
-    pub(crate) at_us: i64,
+    pub(crate) at: SystemTime,
     pub(crate) traffic: SideTraffic,
 }
 

@@ -208,18 +208,7 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
             Row::Differs(values) => rows.push((key, values)),
         }
     }
-    let columns = statements.columns(&indices, to)?;
-    while !rows.is_empty() {
-        // So many that their number is a power of two, and few statements have to be prepared.
-        let many = rows.len().min(VALUES_MAX / (columns.len() * (T::KEY.len() + 1)) + 1);
-        let rest = rows.len() - (1 << many.ilog2());
-        let some = rows.split_off(rest);
-        let keys: Vec<KeyParts> = some.iter().map(|(key, _)| key.clone()).collect();
-        let (sql, values, again) = assign::<DB>(statements, (&columns, kept), some)?;
-        let done = DB::Adapter::execute_typed(tx.connection(), &sql, values, again).await;
-        done.map_err(|error| blame::<T>(error, &keys, to))?;
-        written.extend(keys);
-    }
+    written.extend(carry_rows::<T, DB>(tx, statements, (&indices, kept), rows, to).await?);
     if let Some((sql, values)) = set_based {
         if let Some((sql, values)) = statements.differing(to, keys, Purpose::ToOverwrite)? {
             let rows = DB::Adapter::fetch(tx.connection(), &sql, &values).await;
@@ -231,6 +220,30 @@ async fn carry<T: ConvertColumns<DB>, DB: Backend>(
         done.map_err(|error| blame::<T>(error, keys, to))?;
     }
     Ok(written.len() as u64)
+}
+
+/// Writes what Rust has converted; answers the keys of the rows.
+async fn carry_rows<T: ConvertColumns<DB>, DB: Backend>(
+    tx: &mut Tx<'_, DB>,
+    statements: &Statements,
+    (indices, kept): (&[usize], &[String]),
+    mut rows: Vec<(KeyParts, Vec<Option<Bind<DB>>>)>,
+    to: Side,
+) -> Result<Vec<KeyParts>, BoxError> {
+    let mut written = Vec::new();
+    let columns = statements.columns(indices, to)?;
+    while !rows.is_empty() {
+        // So many that their number is a power of two, and few statements have to be prepared.
+        let many = rows.len().min(VALUES_MAX / (columns.len() * (T::KEY.len() + 1)) + 1);
+        let rest = rows.len() - (1 << many.ilog2());
+        let some = rows.split_off(rest);
+        let keys: Vec<KeyParts> = some.iter().map(|(key, _)| key.clone()).collect();
+        let (sql, values, again) = assign::<DB>(statements, (&columns, kept), some)?;
+        let done = DB::Adapter::execute_typed(tx.connection(), &sql, values, again).await;
+        done.map_err(|error| blame::<T>(error, &keys, to))?;
+        written.extend(keys);
+    }
+    Ok(written)
 }
 
 /// One statement that gives each of these rows its own values; and whether its text may come again.

@@ -1,10 +1,13 @@
 //! Values on their way to and from statements, in the few types that the control tables and keys have;
 //! and the macros that move values of a database's own types.
 
+use std::time::SystemTime;
+
 use uuid::Uuid;
 
 use crate::error::{Closed, Plain};
 use crate::key::KeyPart;
+use crate::moment;
 use crate::stages::position::{Epoch, Percent, Position};
 use crate::stages::stage::Stage;
 
@@ -26,6 +29,19 @@ pub enum SqlValue {
 impl From<i64> for SqlValue {
     fn from(value: i64) -> Self {
         Self::Integer(Some(value))
+    }
+}
+
+/// Microseconds since 1970, as the control tables have it.
+impl From<SystemTime> for SqlValue {
+    fn from(at: SystemTime) -> Self {
+        moment::to_micros(at).into()
+    }
+}
+
+impl From<Option<SystemTime>> for SqlValue {
+    fn from(at: Option<SystemTime>) -> Self {
+        Self::Integer(at.map(moment::to_micros))
     }
 }
 
@@ -66,6 +82,15 @@ impl SqlRow {
 
     pub(crate) fn integer(&self, column: usize) -> sqlx::Result<i64> {
         self.optional_integer(column)?.ok_or_else(|| unexpected(column, "an integer"))
+    }
+
+    /// A time, of a column in microseconds since 1970.
+    pub(crate) fn moment(&self, column: usize) -> sqlx::Result<SystemTime> {
+        self.integer(column).map(moment::from_micros)
+    }
+
+    pub(crate) fn optional_moment(&self, column: usize) -> sqlx::Result<Option<SystemTime>> {
+        Ok(self.optional_integer(column)?.map(moment::from_micros))
     }
 
     pub(crate) fn unsigned(&self, column: usize) -> sqlx::Result<u64> {

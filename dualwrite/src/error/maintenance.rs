@@ -1,8 +1,10 @@
 //! Maintenance: calls that an operator has closed for a planned downtime, and why.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+
+use crate::moment;
 
 /// Which calls of a migration are closed.
 ///
@@ -93,18 +95,17 @@ pub struct Maintenance {
     pub actor: String,
     /// Why.
     pub reason: String,
-    /// When the operator expects to open it again, by the database's clock, in microseconds since 1970. Nothing opens
+    /// When the operator expects to open it again, by the database's clock. Nothing opens
     /// by itself then.
-    pub until_us: i64,
+    #[serde(rename = "until_us", with = "crate::moment::as_micros")]
+    pub until: SystemTime,
 }
 
 impl Maintenance {
     /// The expected end, in UTC: `2026-11-30T03:00:00Z`.
     #[must_use]
     pub fn ends(&self) -> String {
-        let at = u64::try_from(self.until_us).ok().map(Duration::from_micros);
-        let at = at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-        at.map(|at| humantime::format_rfc3339_seconds(at).to_string()).unwrap_or_default()
+        moment::text(self.until)
     }
 }
 
@@ -132,7 +133,12 @@ mod tests {
     fn it_says_what_is_closed_by_whom_until_when_and_why() {
         let (actor, reason) = ("ada".to_owned(), "new disks".to_owned());
         let closed = Closed::Writes;
-        let maintenance = Maintenance { closed, actor, reason, until_us: 1_800_000_000_000_000 };
+        let maintenance = Maintenance {
+            closed,
+            actor,
+            reason,
+            until: moment::from_micros(1_800_000_000_000_000),
+        };
         let said = "writes are closed by ada, expected until 2027-01-15T08:00:00Z: new disks";
         assert_eq!(maintenance.to_string(), said);
     }

@@ -216,62 +216,87 @@ fn meaning(code: &str) -> &'static str {
     }
 }
 
+/// What an error names, in words: only what names something goes in.
+#[derive(Default)]
+struct Names(Vec<String>);
+
+impl Names {
+    fn add(&mut self, what: &str, name: Option<&str>) {
+        if let Some(name) = name.filter(|name| !name.is_empty()) {
+            self.0.push(format!("{what} `{name}`"));
+        }
+    }
+}
+
 /// The constraint, table and column that an error is about, as far as it names them.
 fn names(error: &dyn DatabaseError) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut name = |what: &str, name: Option<&str>| {
-        if let Some(name) = name.filter(|name| !name.is_empty()) {
-            names.push(format!("{what} `{name}`"));
-        }
-    };
+    let mut names = Names::default();
     #[cfg(feature = "postgres")]
     if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
-        if is_raised_on_postgres(error) {
-            return names;
-        }
-        name("constraint", error.constraint());
-        name("table", error.table());
-        name("column", error.column());
-        // What a statement names has a position in it. A value that is cast to `regclass` has none.
-        let is_named = error.position().is_some() || error.code() == "42501";
-        if error.constraint().is_none() && error.table().is_none() && is_named {
-            name("object", object(error.code(), error.message()).as_deref());
-        }
-        return names;
+        names_on_postgres(error, &mut names);
+        return names.0;
     }
     #[cfg(feature = "mysql")]
     if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
-        let message = error.message();
-        let number = error.number();
-        match number {
-            // What a trigger says by `SIGNAL` may be anything.
-            _ if !has_the_state_of_its_number(number, error.code().unwrap_or_default()) => {}
-            // Nor is what it says to the letter as the server would: told are names that a catalogue has.
-            1062 | 1586 => name("constraint", known(quoted_after(message, " for key '", '\''))),
-            1048 | 1364 => name("column", known(quoted_after(message, " '", '\''))),
-            // What is not there no catalogue has.
-            1054 | 1146 => name("object", quoted_after(message, " '", '\'')),
-            1451 | 1452 | 4025 => {
-                name("constraint", known(quoted_after(message, "CONSTRAINT `", '`')));
-            }
-            3819 => name("constraint", known(quoted_after(message, "Check constraint '", '\''))),
-            1264 | 1265 | 1292 | 1366 | 1406 => {
-                name("column", known(column_at_the_end(message).as_deref()));
-            }
-            _ => {}
-        }
-        return names;
+        names_on_mysql(error, &mut names);
+        return names.0;
     }
-    // SQLite names columns, and checks by their name or text, and no values.
+    names_on_sqlite(error, &mut names);
+    names.0
+}
+
+#[cfg(feature = "postgres")]
+fn names_on_postgres(error: &sqlx::postgres::PgDatabaseError, names: &mut Names) {
+    if is_raised_on_postgres(error) {
+        return;
+    }
+    names.add("constraint", error.constraint());
+    names.add("table", error.table());
+    names.add("column", error.column());
+    // What a statement names has a position in it. A value that is cast to `regclass` has none.
+    let is_named = error.position().is_some() || error.code() == "42501";
+    if error.constraint().is_none() && error.table().is_none() && is_named {
+        names.add("object", object(error.code(), error.message()).as_deref());
+    }
+}
+
+#[cfg(feature = "mysql")]
+fn names_on_mysql(error: &sqlx::mysql::MySqlDatabaseError, names: &mut Names) {
+    let message = error.message();
+    let number = error.number();
+    // What a trigger says by `SIGNAL` may be anything.
+    if !has_the_state_of_its_number(number, error.code().unwrap_or_default()) {
+        return;
+    }
+    match number {
+        // Nor is what it says to the letter as the server would: told are names that a catalogue has.
+        1062 | 1586 => names.add("constraint", known(quoted_after(message, " for key '", '\''))),
+        1048 | 1364 => names.add("column", known(quoted_after(message, " '", '\''))),
+        // What is not there no catalogue has.
+        1054 | 1146 => names.add("object", quoted_after(message, " '", '\'')),
+        1451 | 1452 | 4025 => {
+            names.add("constraint", known(quoted_after(message, "CONSTRAINT `", '`')));
+        }
+        3819 => {
+            names.add("constraint", known(quoted_after(message, "Check constraint '", '\'')));
+        }
+        1264 | 1265 | 1292 | 1366 | 1406 => {
+            names.add("column", known(column_at_the_end(message).as_deref()));
+        }
+        _ => {}
+    }
+}
+
+/// SQLite names columns, and checks by their name or text, and no values.
+fn names_on_sqlite(error: &dyn DatabaseError, names: &mut Names) {
     let failed = error.message().split_once(" constraint failed: ");
     if let (Some((_, what)), false) = (failed, is_raised(error)) {
-        name("on", Some(what));
+        names.add("on", Some(what));
     } else if let Some(column) = error.message().strip_prefix("cannot store ") {
-        name("column", column.rsplit_once(" column ").map(|(_, column)| column));
+        names.add("column", column.rsplit_once(" column ").map(|(_, column)| column));
     } else if let Some(missing) = error.message().strip_prefix("no such ") {
-        name("no such", Some(missing));
+        names.add("no such", Some(missing));
     }
-    names
 }
 
 /// What a function says by `RAISE` may be anything, its code and the names that it gives too.

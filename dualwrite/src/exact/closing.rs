@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Closed, Error, ErrorKind, Maintenance};
 use crate::exact::core::Core;
+use crate::moment;
 use crate::rollout::command::{NewRolloutCommand, RolloutCommandKind as Recorded};
 use crate::stages::stage::Side;
 
@@ -21,10 +22,10 @@ pub(crate) async fn set(
     let maintenance = match closed.is_closed() {
         false => None,
         true => {
-            let lasts = i64::try_from(lasts.as_micros()).unwrap_or(i64::MAX);
-            let until_us = core.old.now_us().await?.saturating_add(lasts);
+            let now = moment::from_micros(core.old.now_us().await?);
+            let until = now.checked_add(lasts).unwrap_or(now);
             let (actor, reason) = (actor.to_owned(), reason.to_owned());
-            Some(Maintenance { closed, actor, reason, until_us })
+            Some(Maintenance { closed, actor, reason, until })
         }
     };
     let line = is_called.then(|| match closed.is_closed() {

@@ -72,7 +72,7 @@ mod with {
         set(OPEN, f64::from(u8::from(state.open)));
         set(REACHABLE, f64::from(u8::from(state.error.is_none())));
         set(BACKLOG, state.backlog as f64);
-        set(LAG, Duration::from_micros(state.lag_us).as_secs_f64());
+        set(LAG, state.lag.as_secs_f64());
         set(DEAD, state.failures.len() as f64);
         // So that a rate has a beginning before the first time.
         for counter in [APPLIED, PUT_OFF, FULL, HELD] {

@@ -10,6 +10,7 @@ use crate::exact::core::{Core, Rows};
 use crate::exact::options::BACKLOG_COUNTED;
 use crate::exact::verify::ExactReport;
 use crate::exact::{bound, metrics};
+use crate::moment;
 use crate::stages::exact::{side_of_record, stage_of};
 use crate::stages::position::Epoch;
 use crate::stages::stage::Side;
@@ -78,7 +79,7 @@ async fn look(core: &Core, rows: &Rows, primary: Side) -> Result<ExactState, Err
         copied: row.copied,
         epoch: Epoch(rows.old.epoch.max(rows.new.epoch)),
         backlog: port.left(BACKLOG_COUNTED).await?,
-        lag_us: port.lag().await?,
+        lag: Duration::from_micros(port.lag().await?),
         failures: failures.collect(),
         copied_keys: port.copy_place().await?.keys,
         instance: core.instance.clone(),
@@ -108,7 +109,8 @@ async fn write(core: &Core, state: ExactState) -> Result<(), Error> {
 
 /// Whether nothing but time has passed.
 fn is_same(before: &ExactState, now: &ExactState) -> bool {
-    ExactState { lag_us: 0, ..before.clone() } == ExactState { lag_us: 0, ..now.clone() }
+    let aside = |state: &ExactState| ExactState { lag: Duration::ZERO, ..state.clone() };
+    aside(before) == aside(now)
 }
 
 fn as_json<T: serde::Serialize>(value: &T) -> String {
@@ -127,8 +129,8 @@ async fn failed(core: &Core, error: &Error) {
     if let Ok(backlog) = core.port(state.primary).left(BACKLOG_COUNTED).await {
         state.backlog = backlog;
     }
-    if let Ok(lag_us) = core.port(state.primary).lag().await {
-        state.lag_us = lag_us;
+    if let Ok(lag) = core.port(state.primary).lag().await {
+        state.lag = Duration::from_micros(lag);
     }
     metrics::state(&core.name, &state);
     if write(core, state).await.is_err() {
@@ -142,9 +144,9 @@ pub(crate) async fn verified(
     found: &ExactReport,
     repaired: bool,
 ) -> Result<(), Error> {
-    let at_us = core.old.now_us().await?;
+    let at = moment::from_micros(core.old.now_us().await?);
     let ExactReport { compared, different, behind, .. } = *found;
-    let found = ExactVerification { at_us, compared, different, behind, repaired };
+    let found = ExactVerification { at, compared, different, behind, repaired };
     let text = as_json(&found);
     core.old.verified(&text).await?;
     core.new.verified(&text).await

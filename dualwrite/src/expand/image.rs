@@ -1,5 +1,8 @@
 //! A definition of an old column, said of the new one: names are replaced, texts in quotes stay. Pure.
 
+use std::iter::Peekable;
+use std::str::Chars;
+
 /// A part of a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
@@ -10,22 +13,25 @@ enum Token {
     Other(char),
 }
 
+/// What stands between quotes, behind the first of them: a quote that is doubled is one of the text.
+fn unquoted(quote: char, rest: &mut Peekable<Chars<'_>>) -> String {
+    let mut inner = String::new();
+    while let Some(next) = rest.next() {
+        if next == quote && rest.next_if_eq(&quote).is_none() {
+            break;
+        }
+        inner.push(next);
+    }
+    inner
+}
+
 fn tokens(text: &str) -> Vec<Token> {
     let mut found = Vec::new();
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
         match c {
             '\'' | '"' | '`' => {
-                let mut inner = String::new();
-                while let Some(next) = rest.next() {
-                    if next == c {
-                        if rest.peek() != Some(&c) {
-                            break;
-                        }
-                        rest.next();
-                    }
-                    inner.push(next);
-                }
+                let inner = unquoted(c, &mut rest);
                 found.push(match c {
                     '\'' => Token::Text(inner),
                     _ => Token::Name(inner, true),

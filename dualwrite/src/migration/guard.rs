@@ -28,7 +28,7 @@ pub(crate) fn observe(shared: &Joined, period: Duration, cut: Cut) {
 }
 
 pub(crate) fn with_window<T>(shared: &Joined, act: impl FnOnce(&mut Window) -> T) -> T {
-    act(&mut shared.window.lock().unwrap_or_else(PoisonError::into_inner))
+    act(&mut shared.measured.window.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// What the control tables say; nothing, counted and logged, where they do not.

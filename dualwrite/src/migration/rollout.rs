@@ -59,10 +59,12 @@ pub struct RolloutStatus {
     pub at: Option<String>,
     /// The step to be taken next.
     pub next: Option<String>,
-    /// Microseconds since the last step.
-    pub at_step_us: u64,
-    /// Microseconds that the step has to last still.
-    pub soak_left_us: u64,
+    /// How long ago the last step was.
+    #[serde(rename = "at_step_us", with = "crate::moment::span_as_micros")]
+    pub at_step: Duration,
+    /// How long the step has to last still.
+    #[serde(rename = "soak_left_us", with = "crate::moment::span_as_micros")]
+    pub soak_left: Duration,
     /// What it waits for, as the leader said last.
     pub waiting: Option<String>,
     /// Why it is in this state.
@@ -78,15 +80,14 @@ impl RolloutStatus {
         let (at, next) = (step(row.step.checked_sub(1)), step(Some(row.step)));
         let soak = at.as_ref().filter(|_| !row.soak_skipped).map(|step| step.soaks());
         let left = soak.unwrap_or_default().saturating_sub(row.at_step);
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Self {
             state: row.state,
             step: row.step,
             steps: plan.as_ref().map_or(0, RolloutPlan::len),
             at: at.map(|step| step.to_string()),
             next: next.map(|step| step.to_string()),
-            at_step_us: micros(row.at_step),
-            soak_left_us: micros(left),
+            at_step: row.at_step,
+            soak_left: left,
             waiting: row.waiting.clone(),
             note: row.note.clone(),
             leader: row.leader.clone().filter(|_| !row.led.is_zero()),

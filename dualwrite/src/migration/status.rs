@@ -19,12 +19,13 @@ use crate::preflight::finding::Preflight;
 use crate::rollout::command::RolloutCommand;
 use crate::shadow::cohort::CohortReport;
 use crate::shadow::noise::NoiseReport;
-use crate::stages::facts::InstanceReport;
+use crate::stages::facts::{Facts, InstanceReport};
 use crate::stages::hazard::Hazard;
 use crate::stages::moves::{Move, destination};
 use crate::stages::position::{Generation, Position};
 use crate::stages::readiness::blockers;
 use crate::stages::stale::StaleMark;
+use crate::stages::terms::Terms;
 use crate::stages::verification::VerifyReport;
 
 /// Everything one wants to know about a migration. Positions, progress and instances are those of the
@@ -110,6 +111,13 @@ pub struct Status {
     pub flags: FlagReport,
 }
 
+/// What stands between here and the next stage, if there is one.
+fn before_next(facts: &Facts, terms: &Terms) -> Option<Vec<Blocker>> {
+    let requested = Move::Advance(facts.position.stage.next()?);
+    let to = destination(facts.position, facts.generation, requested).ok()?;
+    Some(blockers(facts, requested, to, terms))
+}
+
 impl Migration {
     /// The state of this migration.
     ///
@@ -125,21 +133,15 @@ impl Migration {
         let verification = shared.control.verification(&shared.name).await?;
         let preflight = preflight(shared).await?;
         let terms = shared.terms_now().await?;
-        let next = facts.position.stage.next().map(Move::Advance);
-        let blockers = next
-            .and_then(|requested| {
-                let to = destination(facts.position, facts.generation, requested).ok()?;
-                Some(blockers(&facts, requested, to, &terms))
-            })
-            .unwrap_or_default();
+        let blockers = before_next(&facts, &terms).unwrap_or_default();
         let (_, health) = verdict(shared, &guards(shared), Some(dead_letters(&facts)));
         Ok(Status {
             maintenance: facts.maintenance.clone(),
             recent: recent(shared),
             mirror: shared.mirror(),
             fields: fields(shared),
-            cohorts: shared.cohorts.report(),
-            noise: shared.baseline.report(),
+            cohorts: shared.compared.cohorts.report(),
+            noise: shared.compared.baseline.report(),
             mismatches: self.mismatches().await?,
             health,
             migration: shared.name.to_string(),

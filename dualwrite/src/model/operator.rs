@@ -1,6 +1,6 @@
 //! An operator who turns the dial wherever the library lets it, and what instances tell of themselves.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::state::{CopyStep, Instance, Read, ReadStep, State, Worker, Write, WriteStep};
 use super::world::{Guard, World};
@@ -58,7 +58,7 @@ impl World {
             stale: control
                 .mark
                 .iter()
-                .map(|mark| StaleMark { kind: mark.kind, at_us: 0 })
+                .map(|mark| StaleMark { kind: mark.kind, at: SystemTime::UNIX_EPOCH })
                 .collect(),
             waived: 0,
             approvals: Vec::new(),

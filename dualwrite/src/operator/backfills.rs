@@ -71,20 +71,27 @@ pub(super) fn plan(execution: &Execution<'_>, command: &Command) -> Plan {
             "the backfill has its new rate",
             "the backfill toward that side is not under way; start it with the rate",
         ),
+        other => tuning(execution, other).unwrap_or_else(|| start(execution, other)),
+    }
+}
+
+/// Where the command sets something of a backfill.
+fn tuning(execution: &Execution<'_>, command: &Command) -> Option<Plan> {
+    let (side, set, kind) = match command {
         Command::BackfillBatchTime(side, time) => {
             let time = time.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-            let set = vec![(BackfillSetting::BatchTime, time)];
-            tuned(execution, *side, set, Recorded::BackfillBatchTime)
+            (side, vec![(BackfillSetting::BatchTime, time)], Recorded::BackfillBatchTime)
         }
         Command::BackfillWorkers(side, workers) => {
             let set = vec![(BackfillSetting::Workers, workers.map(u64::from))];
-            tuned(execution, *side, set, Recorded::BackfillWorkers)
+            (side, set, Recorded::BackfillWorkers)
         }
         Command::BackfillThrottle(side, limits) => {
-            tuned(execution, *side, limits.clone(), Recorded::BackfillThrottle)
+            (side, limits.clone(), Recorded::BackfillThrottle)
         }
-        other => start(execution, other),
-    }
+        _ => return None,
+    };
+    Some(tuned(execution, *side, set, kind))
 }
 
 fn start(execution: &Execution<'_>, command: &Command) -> Plan {

@@ -123,11 +123,52 @@ impl Command {
             "step-back" => Self::Move(Move::StepBack(fields.stage()?), Vec::new()),
             "ramp" => Self::Move(Move::Ramp(fields.percent()?), fields.gates()?),
             "approve" => Self::Approve(fields.required("name")?),
+            other if other.starts_with("rollout-") => Self::parse_rollout(other, &fields)?,
+            other if other.starts_with("backfill-") => Self::parse_backfill(other, &fields)?,
+            "verify" => Self::Verify,
+            "verify-pause" => Self::VerifyPause,
+            "verify-resume" => Self::VerifyResume,
+            "verify-cancel" => Self::VerifyCancel,
+            "dead-letters-retry" => Self::DeadLettersRetry,
+            "dead-letters-waive" => Self::DeadLettersWaive(fields.side()?, fields.key()?),
+            "mismatches-forget" => Self::MismatchesForget,
+            "compare" => {
+                let share = fields.given("percent").map(|_| fields.percent()).transpose()?;
+                Self::Compare(
+                    if fields.flag("writes")? { Compared::Writes } else { Compared::Reads },
+                    share,
+                )
+            }
+            "writer-stopped" => Self::WriterStopped(fields.required("writer")?),
+            "advance-sequences" => Self::AdvanceSequences,
+            "read-catalogue" => Self::ReadCatalogue,
+            "trigger-install" => Self::TriggerInstall,
+            "trigger-remove" => Self::TriggerRemove,
+            "repair" => Self::Repair,
+            "copy" => Self::Copy(fields.key()?),
+            other => return Err(unknown_command(other)),
+        })
+    }
+
+    fn parse_rollout<G>(name: &str, fields: &Fields<'_, G>) -> Result<Self, Error>
+    where
+        G: Fn(&str) -> Option<String>,
+    {
+        Ok(match name {
             "rollout-start" => Self::RolloutStart(Box::new(fields.plan()?)),
             "rollout-pause" => Self::RolloutPause,
             "rollout-resume" => Self::RolloutResume,
             "rollout-skip-soak" => Self::RolloutSkipSoak,
             "rollout-abort" => Self::RolloutAbort,
+            other => return Err(unknown_command(other)),
+        })
+    }
+
+    fn parse_backfill<G>(name: &str, fields: &Fields<'_, G>) -> Result<Self, Error>
+    where
+        G: Fn(&str) -> Option<String>,
+    {
+        Ok(match name {
             "backfill-start" => Self::BackfillStart {
                 side: fields.side()?,
                 workers: fields.workers()?,
@@ -152,33 +193,7 @@ impl Command {
                 Self::BackfillWorkers(fields.side()?, workers)
             }
             "backfill-throttle" => Self::BackfillThrottle(fields.side()?, fields.throttle()?),
-            "verify" => Self::Verify,
-            "verify-pause" => Self::VerifyPause,
-            "verify-resume" => Self::VerifyResume,
-            "verify-cancel" => Self::VerifyCancel,
-            "dead-letters-retry" => Self::DeadLettersRetry,
-            "dead-letters-waive" => Self::DeadLettersWaive(fields.side()?, fields.key()?),
-            "mismatches-forget" => Self::MismatchesForget,
-            "compare" => {
-                let share = fields.given("percent").map(|_| fields.percent()).transpose()?;
-                Self::Compare(
-                    if fields.flag("writes")? { Compared::Writes } else { Compared::Reads },
-                    share,
-                )
-            }
-            "writer-stopped" => Self::WriterStopped(fields.required("writer")?),
-            "advance-sequences" => Self::AdvanceSequences,
-            "read-catalogue" => Self::ReadCatalogue,
-            "trigger-install" => Self::TriggerInstall,
-            "trigger-remove" => Self::TriggerRemove,
-            "repair" => Self::Repair,
-            "copy" => Self::Copy(fields.key()?),
-            other => {
-                let names: Vec<&str> = COMMANDS.iter().map(|spec| spec.name).collect();
-                let message =
-                    format!("there is no command `{other}`; give one of {}", names.join(", "));
-                return Err(Error::new(ErrorKind::InvalidInput, message));
-            }
+            other => return Err(unknown_command(other)),
         })
     }
 }
@@ -230,6 +245,12 @@ impl Command {
             Self::Copy(_) => "copy",
         }
     }
+}
+
+fn unknown_command(name: &str) -> Error {
+    let names: Vec<&str> = COMMANDS.iter().map(|spec| spec.name).collect();
+    let message = format!("there is no command `{name}`; give one of {}", names.join(", "));
+    Error::new(ErrorKind::InvalidInput, message)
 }
 
 #[cfg(test)]

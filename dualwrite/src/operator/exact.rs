@@ -39,8 +39,7 @@ impl ExactRow {
 
     /// Whether an instance has reported lately.
     pub(crate) fn is_reported(&self) -> bool {
-        let ago = self.overview.reported_ago_us.map(Duration::from_micros);
-        ago.is_some_and(|ago| ago <= REPORT_HOLDS)
+        self.overview.reported_ago.is_some_and(|ago| ago <= REPORT_HOLDS)
     }
 
     /// What an instance reported lately, of both databases.
@@ -124,6 +123,24 @@ impl Left {
         let does = does.into();
         Self { kind, subject: None, recorded, does, way_back: None, blockers: Vec::new() }
     }
+
+    /// Leaves it for an instance. `false` where the same command was left before and has not ended.
+    async fn leave(&self, execution: &Execution<'_>, epoch: Epoch) -> Result<bool, Error> {
+        let (name, options) = (execution.name, execution.options);
+        let audit = NewRolloutCommand::new(self.recorded, &options.by, &options.because);
+        let audit = audit.about(self.does.clone());
+        let subject = self.subject.as_deref();
+        let command = ExactCommand { kind: self.kind, subject, epoch, audit: &audit };
+        match execution.control.exact_command(name, command).await? {
+            Taken::Done => Ok(true),
+            Taken::Already => Ok(false),
+            Taken::Nothing => {
+                let message = "another command of this kind is being carried out; `jobs` says what it comes to; give \
+                               this one again afterwards";
+                Err(Error::new(ErrorKind::Conflict, message).of(name))
+            }
+        }
+    }
 }
 
 /// Carries a command out, by an instance.
@@ -155,21 +172,9 @@ pub(super) async fn run(
     if !left.blockers.is_empty() {
         return Err(Error::blocked(left.blockers).of(name));
     }
-    let audit = NewRolloutCommand::new(left.recorded, &options.by, &options.because);
-    let audit = audit.about(left.does.clone());
-    let subject = left.subject.as_deref();
-    let command = ExactCommand { kind: left.kind, subject, epoch: row.epoch(), audit: &audit };
-    match execution.control.exact_command(name, command).await? {
-        Taken::Done => {}
-        Taken::Already => {
-            let text = "it was started already and has not ended; `jobs` says what it comes to";
-            return Ok(outcome(state.stage, row.epoch(), text.to_owned()));
-        }
-        Taken::Nothing => {
-            let message = "another command of this kind is being carried out; `jobs` says what it comes to; give this one \
-                           again afterwards";
-            return Err(Error::new(ErrorKind::Conflict, message).of(name));
-        }
+    if !left.leave(execution, row.epoch()).await? {
+        let text = "it was started already and has not ended; `jobs` says what it comes to";
+        return Ok(outcome(state.stage, row.epoch(), text.to_owned()));
     }
     let answer = match left.kind.is_short() {
         true => execution.answer_of(left.kind).await.map_err(|error| error.of(name))?,
@@ -294,7 +299,7 @@ mod tests {
             copied: true,
             epoch: Epoch(4),
             backlog: 0,
-            lag_us: 0,
+            lag: Duration::ZERO,
             failures: Vec::new(),
             copied_keys: 0,
             instance: "i".to_owned(),

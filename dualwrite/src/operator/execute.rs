@@ -157,11 +157,9 @@ impl Execution<'_> {
             },
             Command::DeadLettersWaive(side, key) => {
                 let change = RecordedChange::Waive(*side, EncodedKey(key.clone()));
+                let audit = self.options.audit(Recorded::DeadLettersWaive);
                 Plan {
-                    audit: self
-                        .options
-                        .audit(Recorded::DeadLettersWaive)
-                        .about(format!("{key} to {side}")),
+                    audit: audit.about(format!("{key} to {side}")),
                     done: "waived; it is tried again like the others",
                     nothing: "this key is not among the dead letters of that side; list them first",
                     ..plan(change, Recorded::DeadLettersWaive)

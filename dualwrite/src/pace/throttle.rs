@@ -178,14 +178,13 @@ impl Throttle {
 
     /// With what operators have set.
     pub(crate) fn tuned(&self, settings: &BackfillSettings) -> Self {
-        let time = |set: Option<u64>| set.map(Duration::from_micros);
         Self {
             lock_waits: settings.lock_waits.unwrap_or(self.lock_waits),
             active: settings.active.unwrap_or(self.active),
-            lag: time(settings.lag_us).unwrap_or(self.lag),
+            lag: settings.lag.unwrap_or(self.lag),
             log_rate: settings.log_rate.or(self.log_rate),
-            write_p95: time(settings.write_p95_us).or(self.write_p95),
-            write_p99: time(settings.write_p99_us).or(self.write_p99),
+            write_p95: settings.write_p95.or(self.write_p95),
+            write_p99: settings.write_p99.or(self.write_p99),
             ..self.clone()
         }
     }

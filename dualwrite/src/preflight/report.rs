@@ -1,5 +1,7 @@
 //! What a preflight found, as the control tables keep it for whoever cannot read the catalogue. Pure.
 
+use std::time::SystemTime;
+
 use serde::{Deserialize, Serialize};
 
 use crate::preflight::finding::{Finding, FindingLevel, Preflight};
@@ -13,7 +15,7 @@ const BYTES_MAX: usize = 60_000;
 
 /// The findings of the newest [preflight](crate::Migration::preflight), with who read the catalogue and when. It holds
 /// names of tables, columns and constraints, never values of rows.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PreflightReport {
     /// What was found, the weightiest first.
@@ -24,8 +26,21 @@ pub struct PreflightReport {
     pub left_out: u64,
     /// The instance that read the catalogue.
     pub instance: String,
-    /// When, by the database's clock, in microseconds since 1970.
-    pub at_us: i64,
+    /// When, by the database's clock.
+    #[serde(rename = "at_us", with = "crate::moment::as_micros")]
+    pub at: SystemTime,
+}
+
+impl Default for PreflightReport {
+    fn default() -> Self {
+        Self {
+            findings: Vec::new(),
+            complete: false,
+            left_out: 0,
+            instance: String::new(),
+            at: SystemTime::UNIX_EPOCH,
+        }
+    }
 }
 
 impl PreflightReport {
@@ -66,9 +81,9 @@ impl Kept {
     }
 
     /// The report of this instance.
-    pub(crate) fn by(self, instance: &str, at_us: i64) -> PreflightReport {
+    pub(crate) fn by(self, instance: &str, at: SystemTime) -> PreflightReport {
         let Self { findings, complete, left_out } = self;
-        PreflightReport { findings, complete, left_out, instance: instance.to_owned(), at_us }
+        PreflightReport { findings, complete, left_out, instance: instance.to_owned(), at }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Commands given to a rollout, as the audit keeps them.
 
+use std::time::SystemTime;
+
 use serde::Serialize;
 
 use crate::stages::position::Epoch;
@@ -186,8 +188,9 @@ impl std::fmt::Display for RolloutCommandKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RolloutCommand {
-    /// When, by the database's clock, in microseconds since 1970.
-    pub at_us: i64,
+    /// When, by the database's clock.
+    #[serde(rename = "at_us", with = "crate::moment::as_micros")]
+    pub at: SystemTime,
     /// What.
     pub kind: RolloutCommandKind,
     /// The name of the approval, where one was given.

@@ -1,6 +1,6 @@
 //! Beside the rounds of the runtime: runs the backfills that somebody started, for any instance to run.
 
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Inner {
     pub(super) fn run_started(self: &Arc<Self>, stop: &CancellationToken) {
         for shared in self.migrations() {
             let wanted = shared.is_started() && shared.copier.is_some();
-            if wanted && !shared.following.swap(true, SeqCst) {
+            if wanted && !shared.background.following.swap(true, SeqCst) {
                 let (lease, stop) = (self.lease_length(), stop.clone());
                 let following = BackgroundJobs { shared, runtime: Arc::downgrade(self) };
                 self.spawn(async move { following.follow(lease, &stop).await });
@@ -41,7 +41,7 @@ struct BackgroundJobs {
 
 impl Drop for BackgroundJobs {
     fn drop(&mut self) {
-        self.shared.following.store(false, SeqCst);
+        self.shared.background.following.store(false, SeqCst);
     }
 }
 
@@ -63,7 +63,7 @@ impl BackgroundJobs {
         if !ran {
             let _ = clock::limit(PAUSE_MIN, stop.cancelled()).await;
         }
-        shared.started.store(false, Relaxed); // until it is looked at again
+        shared.forget_started();
     }
 
     /// Runs a task if it is ours, until it ends, is cancelled, or somebody else has it. Answers whether it was.

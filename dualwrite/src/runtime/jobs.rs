@@ -1,7 +1,7 @@
 //! Beside the rounds of the runtime: does the jobs that operators started, for any instance to do. Each kind of job
 //! runs beside the others, so that a long verification keeps no short job waiting.
 
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl Inner {
     pub(super) fn do_jobs(self: &Arc<Self>, stop: &CancellationToken) {
         for shared in self.migrations() {
             let wanted = shared.is_started() && shared.copier.is_some();
-            if wanted && !shared.finding_jobs.swap(true, SeqCst) {
+            if wanted && !shared.background.finding_jobs.swap(true, SeqCst) {
                 let (lease, stop) = (self.lease_length(), stop.clone());
                 let finder = Finder { shared, runtime: Arc::downgrade(self) };
                 self.spawn(async move { finder.find(lease, &stop).await });
@@ -44,7 +44,7 @@ struct Finder {
 
 impl Drop for Finder {
     fn drop(&mut self) {
-        self.shared.finding_jobs.store(false, SeqCst);
+        self.shared.background.finding_jobs.store(false, SeqCst);
     }
 }
 
@@ -58,7 +58,7 @@ impl Finder {
         if !found {
             let _ = clock::limit(PAUSE, stop.cancelled()).await;
         }
-        self.shared.started.store(false, Relaxed); // until it is looked at again
+        self.shared.forget_started();
     }
 
     /// Takes those that nobody does. Answers whether there were any.
@@ -67,7 +67,7 @@ impl Finder {
         let mut found = false;
         for job in shared.control.jobs(name).await? {
             let bit = job.kind.bit();
-            if job.done || shared.jobs.fetch_or(bit, SeqCst) & bit != 0 {
+            if job.done || shared.background.jobs.fetch_or(bit, SeqCst) & bit != 0 {
                 continue;
             }
             let (shared, runtime) = (Arc::clone(shared), Weak::clone(&self.runtime));
@@ -93,7 +93,7 @@ struct Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.shared.jobs.fetch_and(!self.job.kind.bit(), SeqCst);
+        self.shared.background.jobs.fetch_and(!self.job.kind.bit(), SeqCst);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::stages::readiness::blockers;
 /// What was counted since the last time, and the position.
 pub(super) fn news(shared: &Joined) {
     guarded(shared, || {
-        let mut told = shared.published.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = shared.measured.published.lock().unwrap_or_else(PoisonError::into_inner);
         let totals = shared.figures();
         let news = match &*told {
             Some(before) => totals.since(before),

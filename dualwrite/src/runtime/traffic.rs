@@ -28,13 +28,13 @@ async fn store(shared: &Joined, news: News) {
 }
 
 fn news(shared: &Joined) -> News {
-    let mut told = shared.traffic.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut told = shared.measured.traffic.lock().unwrap_or_else(PoisonError::into_inner);
     told.is_due(shared.clock.now()).then_some(())?;
     told.news(totals(shared))
 }
 
 fn rest(shared: &Joined) -> News {
-    let mut told = shared.traffic.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut told = shared.measured.traffic.lock().unwrap_or_else(PoisonError::into_inner);
     told.news(totals(shared))
 }
 

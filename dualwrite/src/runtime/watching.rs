@@ -204,7 +204,7 @@ fn wants_gathering(shared: &Joined) -> bool {
 }
 
 fn is_evaluation_due(shared: &Joined, guards: &Guards) -> bool {
-    let since = shared.clock.now().saturating_sub(shared.evaluated.load(Relaxed));
+    let since = shared.clock.now().saturating_sub(shared.measured.evaluated.load(Relaxed));
     Duration::from_nanos(since) >= guards.period
 }
 
@@ -226,7 +226,7 @@ async fn watch_known(shared: &Joined) {
     let guards = guards(shared);
     observe(shared, guards.period, Cut::WhenDue);
     if is_evaluation_due(shared, &guards) {
-        shared.evaluated.store(shared.clock.now(), Relaxed);
+        shared.measured.evaluated.store(shared.clock.now(), Relaxed);
         let span = tracing::debug_span!("guards", migration = &*shared.name);
         evaluate(shared, &guards).instrument(span).await;
     }

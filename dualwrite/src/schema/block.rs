@@ -34,17 +34,13 @@ fn statement(parts: &[Part], judge: Judge, dialect: SqlDialect, depth: usize) ->
             continue;
         }
         if at.take_any(&["IF", "ELSIF", "ELSEIF", "WHEN", "WHILE", "FOR", "FOREACH", "CASE"]) {
-            match behind(at.0) {
-                Some((condition, rest)) => {
-                    // `FOR row IN DELETE … RETURNING …` and conditions that call functions do something.
-                    if let Some(verdict) = condition_of(condition, judge, dialect, depth) {
-                        return verdict.worse(statement(rest, judge, dialect, depth));
-                    }
-                    at = Cursor(rest);
-                    continue;
-                }
-                None => return Verdict::unknown(),
+            let Some((condition, rest)) = behind(at.0) else { return Verdict::unknown() };
+            // `FOR row IN DELETE … RETURNING …` and conditions that call functions do something.
+            if let Some(verdict) = condition_of(condition, judge, dialect, depth) {
+                return verdict.worse(statement(rest, judge, dialect, depth));
             }
+            at = Cursor(rest);
+            continue;
         }
         break;
     }

@@ -1,5 +1,7 @@
 //! The audit of the moves of a migration.
 
+use std::time::SystemTime;
+
 use serde::Serialize;
 
 use crate::stages::position::{Epoch, Generation, Percent};
@@ -9,8 +11,9 @@ use crate::stages::stage::Stage;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AuditEvent {
-    /// When, by the database's clock, in microseconds since 1970.
-    pub at_us: i64,
+    /// When, by the database's clock.
+    #[serde(rename = "at_us", with = "crate::moment::as_micros")]
+    pub at: SystemTime,
     /// Who.
     pub actor: String,
     /// Why.

@@ -1,6 +1,7 @@
 //! Hazards: what the catalogue says that speaks against writing new alone. Pure.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -112,8 +113,9 @@ pub struct Stopped {
     pub actor: String,
     /// Why it no longer writes.
     pub reason: String,
-    /// When, by the database's clock, in microseconds since 1970.
-    pub at_us: i64,
+    /// When, by the database's clock.
+    #[serde(rename = "at_us", with = "crate::moment::as_micros")]
+    pub at: SystemTime,
 }
 
 impl Hazard {
@@ -203,7 +205,8 @@ mod tests {
     fn a_writer_that_goes_unstopped_withdraws_the_proof() {
         let writer = Hazard::new(HazardKind::ForeignKey, "a", "x");
         let sequence = Hazard::new(HazardKind::Sequence, "s", "x");
-        let stopped = Stopped { actor: "ada".into(), reason: "x".into(), at_us: 0 };
+        let stopped =
+            Stopped { actor: "ada".into(), reason: "x".into(), at: SystemTime::UNIX_EPOCH };
         let stopped = Hazard { stopped: Some(stopped), ..writer.clone() };
         let gone = |known: &Hazard| changes(std::slice::from_ref(known), &[]);
         assert!(gone(&writer).withdraws);

@@ -26,58 +26,77 @@ pub(crate) fn blockers(
         found.extend(drained(facts));
     }
     if forward {
-        for reason in &terms.refused {
-            block(&mut found, Gate::Preflight, reason.clone());
-        }
-        if is_first_write(facts, to) {
-            for reason in &terms.unexpanded {
-                block(&mut found, Gate::Expanded, reason.clone());
-            }
-        }
-        killed(facts, &mut found);
-        supported(facts, to, &mut found);
+        admitted(facts, to, terms, &mut found);
     }
     clean(facts, to, &mut found);
     settled(facts, to, &mut found);
-    let reaches = facts.position.with_stage(to.stage).with_ramp(to.ramp).reaches();
-    if forward && reaches >= Stage::Live && !is_read(facts.position, Side::New) {
-        copied(facts, terms, &mut found);
-        // Who asks knows its own figures now; the others say theirs with their heartbeats.
-        let others = facts.instances.iter().filter_map(|one| one.terms.as_ref());
-        let mut failing =
-            std::iter::once(terms).chain(others).filter_map(|one| one.mirror_failing.as_ref());
-        if let Some(reason) = failing.next() {
-            block(&mut found, Gate::MirrorWrites, reason.clone());
+    match forward {
+        true => prepared(facts, to, terms, &mut found),
+        false => {
+            copied_back(facts, to, terms, &mut found);
+            old_is_there(facts, to, &mut found);
         }
-    }
-    if forward && reaches == Stage::RampDown {
-        // From there on no read falls back to old, in a lazy migration either.
-        no_dead_letters(facts, &mut found);
-        backfilled(facts, &mut found);
-    }
-    // While calls are closed, time says nothing of them.
-    let soaks = facts.position.stage == Stage::Live && !facts.position.closed.is_closed();
-    if forward && soaks && facts.stage_age < terms.soak {
-        let left = terms.soak - facts.stage_age;
-        block(&mut found, Gate::Soaked, format!("live has to last for {left:.0?} more"));
-    }
-    if forward && reaches == Stage::Complete {
-        backfilled(facts, &mut found);
-        verified(facts, &mut found);
-        released(facts, terms, &mut found);
-        left_out(terms, &mut found);
-        unhazarded(facts, &mut found);
-        for reason in &terms.rejecting {
-            block(&mut found, Gate::Relaxed, reason.clone());
-        }
-    }
-    if forward {
-        approved(facts, reaches, terms, &mut found);
-    } else {
-        copied_back(facts, to, terms, &mut found);
-        old_is_there(facts, to, &mut found);
     }
     found
+}
+
+/// What keeps a migration from going forward at all.
+fn admitted(facts: &Facts, to: Destination, terms: &Terms, found: &mut Vec<Blocker>) {
+    for reason in &terms.refused {
+        block(found, Gate::Preflight, reason.clone());
+    }
+    if is_first_write(facts, to) {
+        for reason in &terms.unexpanded {
+            block(found, Gate::Expanded, reason.clone());
+        }
+    }
+    killed(facts, found);
+    supported(facts, to, found);
+}
+
+/// What each stage needs that is entered on the way forward.
+fn prepared(facts: &Facts, to: Destination, terms: &Terms, found: &mut Vec<Blocker>) {
+    let reaches = facts.position.with_stage(to.stage).with_ramp(to.ramp).reaches();
+    if reaches >= Stage::Live && !is_read(facts.position, Side::New) {
+        copied(facts, terms, found);
+        mirrored(facts, terms, found);
+    }
+    if reaches == Stage::RampDown {
+        // From there on no read falls back to old, in a lazy migration either.
+        no_dead_letters(facts, found);
+        backfilled(facts, found);
+    }
+    soaked(facts, terms, found);
+    if reaches == Stage::Complete {
+        backfilled(facts, found);
+        verified(facts, found);
+        released(facts, terms, found);
+        left_out(terms, found);
+        unhazarded(facts, found);
+        for reason in &terms.rejecting {
+            block(found, Gate::Relaxed, reason.clone());
+        }
+    }
+    approved(facts, reaches, terms, found);
+}
+
+/// Who asks knows its own figures now; the others say theirs with their heartbeats.
+fn mirrored(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
+    let others = facts.instances.iter().filter_map(|one| one.terms.as_ref());
+    let mut failing =
+        std::iter::once(terms).chain(others).filter_map(|one| one.mirror_failing.as_ref());
+    if let Some(reason) = failing.next() {
+        block(found, Gate::MirrorWrites, reason.clone());
+    }
+}
+
+/// While calls are closed, time says nothing of them.
+fn soaked(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
+    let soaks = facts.position.stage == Stage::Live && !facts.position.closed.is_closed();
+    if soaks && facts.stage_age < terms.soak {
+        let left = terms.soak - facts.stage_age;
+        block(found, Gate::Soaked, format!("live has to last for {left:.0?} more"));
+    }
 }
 
 /// Whether some keys are written to new then, and none is now.

@@ -1,6 +1,7 @@
 //! Stale marks: why the two sides may differ. Each withdraws the proof of a verification until a later one is clean.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -86,8 +87,9 @@ impl fmt::Display for StaleKind {
 pub struct StaleMark {
     /// Why.
     pub kind: StaleKind,
-    /// The newest such event, by the database's clock, in microseconds since 1970.
-    pub at_us: i64,
+    /// The newest such event, by the database's clock.
+    #[serde(rename = "at_us", with = "crate::moment::as_micros")]
+    pub at: SystemTime,
 }
 
 /// The reasons in one sentence; `None` where there are none.
@@ -116,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_reasons_stand_in_one_sentence() {
-        let mark = |kind| StaleMark { kind, at_us: 0 };
+        let mark = |kind| StaleMark { kind, at: std::time::SystemTime::UNIX_EPOCH };
         assert_eq!(reasons(&[]), None);
         let both = reasons(&[mark(StaleKind::Truncated), mark(StaleKind::Missing)]).unwrap();
         let expected =

@@ -1,6 +1,5 @@
 //! What the control tables said last of what is published and judged by guards, and when to ask again.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -54,17 +53,11 @@ impl Gathered {
 
 impl Shared {
     fn news(&self) -> News {
-        let flags =
-            [&self.copied, &self.dirty, &self.letters, &self.due, &self.planned, &self.started];
-        News {
-            mark: self.mark(),
-            generation: self.generation(),
-            flags: flags.map(|flag| flag.load(Relaxed)),
-        }
+        News { mark: self.mark(), generation: self.generation(), flags: self.seen.flags() }
     }
 
     fn gathering(&self) -> MutexGuard<'_, Gathered> {
-        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+        self.measured.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it may have changed: a poll found something else, something is under way, or it is long ago.

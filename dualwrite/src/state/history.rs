@@ -1,6 +1,6 @@
 //! What this process knows of a position, and whether the control tables still have the history that it is from.
 
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{MutexGuard, PoisonError};
 
 use crate::control::Record;
@@ -32,14 +32,7 @@ impl Shared {
         let bits = record.position.to_bits();
         let before = self.position.swap(bits, SeqCst);
         self.publish_position(before, bits);
-        self.generation.store(record.generation.0, SeqCst);
-        self.copied.store(record.is_copied(), SeqCst);
-        self.dirty.store(record.dirty, Relaxed);
-        self.letters.store(record.letters, Relaxed);
-        self.due.store(record.due, Relaxed);
-        self.planned.store(record.planned, Relaxed);
-        self.started.store(record.started, Relaxed);
-        self.sample.store(record.sample.to_bits(), Relaxed);
+        self.seen.update(record);
         self.set_killed(record.killed.as_deref());
     }
 
@@ -94,7 +87,7 @@ impl Shared {
         self.lost.store(false, SeqCst);
         // What was counted under a lost epoch says nothing of the one that was made again.
         let snapshot = self.snapshot();
-        self.window.lock().unwrap_or_else(PoisonError::into_inner).begin(snapshot);
+        self.measured.window.lock().unwrap_or_else(PoisonError::into_inner).begin(snapshot);
     }
 
     /// The position that is known here, in the history of the migration.

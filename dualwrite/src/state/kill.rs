@@ -9,7 +9,7 @@ use crate::state::Shared;
 
 impl Shared {
     pub(crate) fn set_killed(&self, by: Option<&str>) {
-        let mut killed = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut killed = self.seen.killed.lock().unwrap_or_else(PoisonError::into_inner);
         if killed.as_deref() != by {
             *killed = by.map(str::to_owned);
         }
@@ -17,7 +17,7 @@ impl Shared {
 
     /// The kill switch in the control tables, if it is set.
     pub(crate) fn killed(&self) -> Option<String> {
-        let killed = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
+        let killed = self.seen.killed.lock().unwrap_or_else(PoisonError::into_inner);
         // The names of the audit are longer than what an acknowledgement has room for.
         killed
             .as_ref()
@@ -27,7 +27,7 @@ impl Shared {
     /// What operators want compared.
     #[inline]
     pub(crate) fn ordered_sample(&self) -> SampleOverride {
-        SampleOverride::of_bits(self.sample.load(Relaxed))
+        SampleOverride::of_bits(self.seen.sample.load(Relaxed))
     }
 
     /// The share of dual writes that is compared.

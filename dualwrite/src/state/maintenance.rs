@@ -1,6 +1,7 @@
 //! What this process knows of calls that are closed for maintenance.
 
 use std::sync::PoisonError;
+use std::time::SystemTime;
 
 use crate::error::{Closed, Error, Maintenance};
 use crate::observe::count;
@@ -9,12 +10,13 @@ use crate::state::Shared;
 
 impl Shared {
     pub(super) fn set_maintenance(&self, maintenance: Option<&Maintenance>) {
-        *self.maintenance.lock().unwrap_or_else(PoisonError::into_inner) = maintenance.cloned();
+        *self.seen.maintenance.lock().unwrap_or_else(PoisonError::into_inner) =
+            maintenance.cloned();
     }
 
     /// Which calls are closed, and why, as far as known here.
     pub(crate) fn maintenance(&self) -> Option<Maintenance> {
-        self.maintenance.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen.maintenance.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Fails where reads are closed at this position.
@@ -43,7 +45,7 @@ impl Shared {
             closed: position.closed,
             actor: "an operator".to_owned(),
             reason: "it has just been opened again".to_owned(),
-            until_us: 0,
+            until: SystemTime::UNIX_EPOCH,
         });
         Error::closed(maintenance).of(&self.name)
     }

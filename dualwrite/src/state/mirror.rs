@@ -14,7 +14,7 @@ impl Shared {
     /// The mirror writes of the last five minutes in this process.
     pub(crate) fn mirror(&self) -> MirrorReport {
         let snapshot = self.snapshot();
-        let window = &mut *self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let window = &mut *self.measured.window.lock().unwrap_or_else(PoisonError::into_inner);
         window.take(snapshot, MIRROR_WINDOW, Cut::Now);
         let counters = window.sum(MIRROR_WINDOW, None).figures.counters;
         let last_error = self.mirror_failures.last();

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::time::Duration;
 
 use crate::control::settings::{BackfillSetting, BackfillSettings};
 use crate::control::{BackfillProgress, WORKERS_SHOWN_MAX, WorkerProgress};
@@ -43,10 +44,10 @@ impl Ledger<'_> {
                 throttled: None,
                 rate: None,
                 settings: BackfillSettings::default(),
-                elapsed_us: 0,
-                worked_us: 0,
+                elapsed: Duration::ZERO,
+                worked: Duration::ZERO,
                 recent_keys: 0,
-                recent_us: 0,
+                recent: Duration::ZERO,
                 batch: 0,
                 workers: Vec::new(),
             }),
@@ -81,10 +82,10 @@ fn progress_of(row: &SqlRow) -> sqlx::Result<BackfillProgress> {
         throttled: row.optional_text(7)?.map(str::to_owned),
         rate: row.optional_integer(8)?.and_then(|rate| u64::try_from(rate).ok()),
         settings: BackfillSettings::default(),
-        elapsed_us: row.optional_integer(9)?.and_then(|us| u64::try_from(us).ok()).unwrap_or(0),
-        worked_us: row.unsigned(10)?,
+        elapsed: span(row.optional_integer(9)?.unwrap_or_default()),
+        worked: Duration::from_micros(row.unsigned(10)?),
         recent_keys: row.unsigned(11)?,
-        recent_us: row.unsigned(12)?,
+        recent: Duration::from_micros(row.unsigned(12)?),
         batch: row.unsigned(13)?,
         workers: Vec::new(),
     })
@@ -146,7 +147,7 @@ fn worker_of(row: &SqlRow, column: usize) -> sqlx::Result<WorkerProgress> {
         after: row.optional_text(column + 1)?.map(str::to_owned),
         last: row.text(column + 2)?.to_owned(),
         done: row.unsigned(column + 3)?,
-        lease_left_us: u64::try_from(row.integer(column + 4)?).unwrap_or(0),
+        lease_left: span(row.integer(column + 4)?),
     })
 }
 
@@ -189,4 +190,9 @@ async fn with_workers<DB: Backend>(
         }
     }
     Ok(progress)
+}
+
+/// Of a difference of times: none where the clock went back between them.
+fn span(micros: i64) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }

@@ -30,6 +30,7 @@ use crate::control::{
 use crate::error::Error;
 use crate::expand::declared::Expand;
 use crate::key::EncodedKey;
+use crate::moment;
 use crate::preflight::report::PreflightReport;
 use crate::rollout::command::{NewRolloutCommand, RolloutCommand};
 use crate::shadow::samples::has_room;
@@ -285,10 +286,10 @@ impl Control for MemoryControl {
         name: &'a str,
         kind: StaleKind,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        let at_us = i64::try_from(self.clock.now() / 1_000).unwrap_or(i64::MAX);
+        let at = moment::from_nanos(self.clock.now());
         done(self.with(name, |entry| {
             entry.stale.retain(|(mark, _)| mark.kind != kind);
-            entry.stale.push((StaleMark { kind, at_us }, None));
+            entry.stale.push((StaleMark { kind, at }, None));
             (entry.record.verified, entry.old_verified) = (None, None);
         }))
     }
@@ -447,7 +448,7 @@ impl Control for MemoryControl {
         if self.is_stuck.load(std::sync::atomic::Ordering::SeqCst) {
             return Box::pin(std::future::pending());
         }
-        let at_us = i64::try_from(self.clock.now() / 1_000).unwrap_or(i64::MAX);
+        let at = moment::from_nanos(self.clock.now());
         done(self.with(name, |entry| {
             let of_field = entry.samples.iter().filter(|known| known.field == sample.field);
             let counts = (entry.samples.len(), of_field.count());
@@ -459,7 +460,7 @@ impl Control for MemoryControl {
                     key: sample.key.as_ref().map(|key| key.0.clone()),
                     old: sample.old.clone(),
                     new: sample.new.clone(),
-                    at_us,
+                    at,
                 });
             }
             kept

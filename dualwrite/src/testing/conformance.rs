@@ -192,7 +192,7 @@ async fn every_change_is_in_the_audit(control: &dyn Control) {
     assert_eq!((last.from_ramp.basis_points(), last.to_ramp.basis_points()), (0, 500));
     assert_eq!(last.overridden, ["verified"]);
     assert_eq!(events[1].epoch, Epoch(3));
-    assert!(last.at_us >= events[1].at_us);
+    assert!(last.at >= events[1].at);
 }
 
 async fn a_step_back_to_off_raises_the_generation(control: &dyn Control) {
@@ -252,15 +252,24 @@ async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
         assert_eq!(control.record_verification(NAME, "one", &state).await.unwrap(), recorded);
     }
 
-    let resumed = control.begin_verification(NAME, "two", &fresh, false).await.unwrap();
+    a_begun_verification_is_superseded(control, &fresh, &state).await;
+}
+
+/// `state`: what was recorded last of one that began as `fresh`.
+async fn a_begun_verification_is_superseded(
+    control: &dyn Control,
+    fresh: &VerifyState,
+    state: &VerifyState,
+) {
+    let resumed = control.begin_verification(NAME, "two", fresh, false).await.unwrap();
     assert_eq!((resumed.cursor.clone(), resumed.report.resumed), (state.cursor.clone(), true));
     assert_eq!((resumed.report.compared, resumed.report.differing), (10, 2));
-    let late = control.record_verification(NAME, "one", &state).await.unwrap();
+    let late = control.record_verification(NAME, "one", state).await.unwrap();
     assert_eq!(late, Recorded::Superseded);
     assert_eq!(control.verification(NAME).await.unwrap(), Some(resumed.clone()));
 
     let raised = VerifyState::new([Generation(2), Generation(1)], None);
-    for (wanted, afresh) in [(&raised, false), (&fresh, true)] {
+    for (wanted, afresh) in [(&raised, false), (fresh, true)] {
         let begun = control.begin_verification(NAME, "three", wanted, afresh).await.unwrap();
         assert_eq!(begun, *wanted);
     }
@@ -270,8 +279,8 @@ async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
     let kept = control.record_verification(NAME, "three", &done).await.unwrap();
     assert_eq!(kept, Recorded::Kept);
     assert!(!control.command_verification(NAME, VerifyCommand::Cancel).await.unwrap(), "complete");
-    assert_eq!(control.begin_verification(NAME, "four", &fresh, false).await.unwrap(), fresh);
-    let kept = control.record_verification(NAME, "four", &fresh).await.unwrap();
+    assert_eq!(control.begin_verification(NAME, "four", fresh, false).await.unwrap(), *fresh);
+    let kept = control.record_verification(NAME, "four", fresh).await.unwrap();
     assert_eq!(kept, Recorded::Kept, "the order was for the one before");
 }
 
@@ -355,6 +364,31 @@ async fn memory() {
     suite(fresh).await;
 }
 
+/// The control tables that a test leaves something in.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+const TABLES: &[&str] = &[
+    "migration",
+    "event",
+    "instance",
+    "acknowledgement",
+    "backfill",
+    "verification",
+    "stale",
+    "hazard",
+    "preflight",
+    "kill",
+    "shape",
+    "batch",
+    "failure",
+    "dirty",
+    "mismatch",
+    "approval",
+    "release",
+    "plan",
+    "command",
+    "task",
+];
+
 /// The suite, and what only tables can get wrong, on one database.
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 async fn sql_suite<DB: crate::database::Backend>(pool: sqlx::Pool<DB>) {
@@ -368,31 +402,9 @@ async fn sql_suite<DB: crate::database::Backend>(pool: sqlx::Pool<DB>) {
     for install in installs.collect::<Vec<_>>() {
         install.await.unwrap().unwrap();
     }
-    let tables = [
-        "migration",
-        "event",
-        "instance",
-        "acknowledgement",
-        "backfill",
-        "verification",
-        "stale",
-        "hazard",
-        "preflight",
-        "kill",
-        "shape",
-        "batch",
-        "failure",
-        "dirty",
-        "mismatch",
-        "approval",
-        "release",
-        "plan",
-        "command",
-        "task",
-    ];
     let fresh = || async {
         let mut conn = pool.acquire().await.unwrap();
-        for table in tables {
+        for table in TABLES {
             let sql = format!("DELETE FROM dualwrite_{table}");
             DB::Adapter::execute(&mut conn, &sql, &[]).await.unwrap();
         }

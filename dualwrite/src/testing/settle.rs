@@ -35,7 +35,7 @@ impl FaultPlan {
 }
 
 fn plan_of(shared: &Joined) -> std::sync::MutexGuard<'_, Option<FaultPlan>> {
-    shared.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    shared.for_tests.faults.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Migration {
@@ -156,7 +156,8 @@ impl Found {
 
     fn since_forgotten(shared: &Joined) -> Self {
         let now = Self::of(&shared.counters.report());
-        let before = Self::of(&shared.forgotten.lock().unwrap_or_else(PoisonError::into_inner));
+        let before =
+            Self::of(&shared.for_tests.forgotten.lock().unwrap_or_else(PoisonError::into_inner));
         Self {
             different: now.different.saturating_sub(before.different),
             failed: now.failed.saturating_sub(before.failed),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use sqlx_core::transaction::TransactionManager;
 
-use super::{Conn, Held, State, Tx, pinned};
+use super::begin::pinned;
+use super::{Conn, Held, State, Tx};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Adoption, Backend, Fenced, Isolation, Pin};
 use crate::error::{Error, ErrorKind};

@@ -60,7 +60,7 @@ impl<DB: Backend> Tx<'static, DB> {
         let read = DB::Adapter::read_pinned(self.connection(), &pins).await.map_err(failed)?;
         if let Fenced::Read(found) = read {
             self.marked = found.iter().flatten().any(|found| found.watched);
-            self.pins = super::pinned(pins.into(), found)?;
+            self.pins = super::begin::pinned(pins.into(), found)?;
         }
         Ok(())
     }

@@ -46,6 +46,13 @@ impl<DB: Backend> Plan<'_, DB> {
         Ok((keys, suspects))
     }
 
+    /// The keys of old.
+    async fn count(&self, conn: &mut DB::Connection, which: Which<'_>) -> Result<u64, Error> {
+        let (sql, values) = self.statements.count(which);
+        let rows = DB::Adapter::fetch(conn, &sql, &values).await;
+        rows.and_then(|rows| rows[0].unsigned(0)).map_err(self.failed("counting keys"))
+    }
+
     /// Looks at a chunk once more, without locks.
     pub(crate) async fn compare_again(&self, range: &KeyRange) -> Result<Vec<KeyParts>, Error> {
         let (after, last) = (range.after.as_ref(), range.last.as_ref());
@@ -283,10 +290,7 @@ impl<'p, 'a, DB: Backend> Chunks<'p, 'a, DB> {
                 u64::from(self.limit) + of_kind(&suspects, KeyDifferenceKind::MissingInNew)
             }
             End::All => {
-                let (sql, values) = self.plan.statements.count(which);
-                let rows = DB::Adapter::fetch(&mut conn, &sql, &values).await;
-                let failed = self.plan.failed("counting keys");
-                let count = rows.and_then(|rows| rows[0].unsigned(0)).map_err(failed)?;
+                let count = self.plan.count(&mut conn, which).await?;
                 count + of_kind(&suspects, KeyDifferenceKind::MissingInOld)
             }
         };

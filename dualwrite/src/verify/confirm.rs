@@ -52,31 +52,37 @@ pub(crate) async fn confirm<DB: Backend>(
     let keys: Vec<KeyParts> = suspects.iter().map(|suspect| suspect.key.clone()).collect();
     let mut left: Vec<&[KeyParts]> = keys.chunks(KEYS).rev().collect();
     while let Some(keys) = left.pop() {
-        let mut attempt = 1;
-        loop {
-            match confirm_these(plan, keys).await {
-                Ok(found) => {
-                    confirmed.differing.extend(found.differing);
-                    confirmed.nowhere.extend(found.nowhere);
-                    break;
-                }
-                // A value that does not fit the mapping: each row for itself, and that one differs.
-                Err(error) if error.is_about_data() => {
-                    match keys {
-                        [one] => confirmed.differing.push(unreadable(one)),
-                        _ => left.extend(keys.chunks(1).rev()),
-                    }
-                    break;
-                }
-                Err(error) if error.kind() == ErrorKind::Serialization && attempt < ATTEMPTS => {
-                    attempt += 1;
-                    clock::sleep(RETRY_PAUSE).await;
-                }
-                Err(error) => return Err(error),
+        match confirm_or_retry(plan, keys).await {
+            Ok(found) => {
+                confirmed.differing.extend(found.differing);
+                confirmed.nowhere.extend(found.nowhere);
             }
+            // A value that does not fit the mapping: each row for itself, and that one differs.
+            Err(error) if error.is_about_data() => match keys {
+                [one] => confirmed.differing.push(unreadable(one)),
+                _ => left.extend(keys.chunks(1).rev()),
+            },
+            Err(error) => return Err(error),
         }
     }
     Ok(confirmed)
+}
+
+/// Tries again a few times where the database chose the transaction to fail.
+async fn confirm_or_retry<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    keys: &[KeyParts],
+) -> Result<Confirmed, Error> {
+    let mut attempt = 1;
+    loop {
+        match confirm_these(plan, keys).await {
+            Err(error) if error.kind() == ErrorKind::Serialization && attempt < ATTEMPTS => {
+                attempt += 1;
+                clock::sleep(RETRY_PAUSE).await;
+            }
+            confirmed => return confirmed,
+        }
+    }
 }
 
 async fn confirm_these<DB: Backend>(

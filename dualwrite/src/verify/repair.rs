@@ -245,70 +245,86 @@ impl Attempt {
     }
 }
 
+fn left_different() -> Attempt {
+    Attempt::Done(Repaired::Failed("the copy function left it different".to_owned()))
+}
+
+/// In the transaction that repairs the key: a crash must not leave a proof that is older than the finding.
+async fn withdraw_proof<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    tx: &mut Tx<'_, DB>,
+    key: &KeyParts,
+    kind: StaleKind,
+) -> Result<(), Error> {
+    let name = &plan.shared.name;
+    let (conn, encoded) = (tx.connection(), named(key)?);
+    let marked = marks::mark_unless_waived::<DB>(conn, name, kind, &encoded).await;
+    marked.map_err(|error| Error::database("withdrawing the proof", error).of(name)).map(drop)
+}
+
+/// Begins as the mode says; answers the side that is to be written as well, which does not answer for this key.
+async fn begin<DB: Backend>(
+    plan: &Plan<'_, DB>,
+    key: &KeyParts,
+    mode: Mode,
+) -> Result<(Tx<'static, DB>, Side), Error> {
+    let shared = plan.shared;
+    let (tx, position) = match mode.exclusive {
+        true => plan.copier.begin_exclusive(shared).await?,
+        false => plan.copier.begin(shared).await?,
+    };
+    check_stage(position, &shared.name)?;
+    let bucket = plan.copier.bucket(shared, key)?;
+    Ok((tx, stage_of(position, bucket).reads().other()))
+}
+
 async fn repair_key_once<DB: Backend>(
     plan: &Plan<'_, DB>,
     key: &KeyParts,
     mode: Mode,
 ) -> Result<Attempt, Error> {
     let shared = plan.shared;
-    let (mut tx, position) = match mode.exclusive {
-        true => plan.copier.begin_exclusive(shared).await?,
-        false => plan.copier.begin(shared).await?,
-    };
-    check_stage(position, &shared.name)?;
     // The side that answers for this key is right, the other one is written.
-    let bucket = plan.copier.bucket(shared, key)?;
-    let to = stage_of(position, bucket).reads().other();
+    let (mut tx, to) = begin(plan, key, mode).await?;
     let keys = std::slice::from_ref(key);
     let (found, held) = match mode.unreadable {
         true => (vec![unreadable(key)], lock(plan, &mut tx, keys).await?),
         false => differing_locked(plan, &mut tx, keys).await?,
     };
-    let held = held.contains(key);
     let Some(found) = found.into_iter().next() else {
         tx.rollback().await?;
         return Ok(Attempt::Done(Repaired::Equal));
     };
     let elsewhere = plan.mapping().is_some_and(|mapping| mapping.elsewhere.is_some());
+    let held = held.contains(key);
     let inserts = to == Side::Old && !held;
     match decide(mode, elsewhere, inserts, plan.copier.inserts_exclusively()) {
         Step::Report => {
             tx.rollback().await?;
             return Attempt::repaired(found, to);
         }
-        Step::BeginExclusive => {
-            tx.rollback().await?;
-            return Ok(Attempt::Exclusive);
-        }
+        Step::BeginExclusive => return tx.rollback().await.map(|()| Attempt::Exclusive),
         Step::Copy => {}
     }
     if mode.keep {
-        // In the transaction that repairs it: a crash must not leave a proof that is older than the finding.
-        let (conn, encoded) = (tx.connection(), named(key)?);
-        let kind = found.kind.stale();
-        let marked = marks::mark_unless_waived::<DB>(conn, &shared.name, kind, &encoded).await;
-        marked.map_err(|error| Error::database("withdrawing the proof", error).of(&shared.name))?;
+        withdraw_proof(plan, &mut tx, key, found.kind.stale()).await?;
     }
     match write(plan, &mut tx, keys, to, held).await? {
-        Written::Conflict => {
-            tx.rollback().await?;
-            return Ok(Attempt::Again);
-        }
+        Written::Conflict => tx.rollback().await.map(|()| Attempt::Again),
         Written::Different => {
             tx.rollback().await?;
-            let failed = "the copy function left it different".to_owned();
-            return Ok(Attempt::Done(Repaired::Failed(failed)));
+            Ok(left_different())
         }
-        Written::Equal => {}
-    }
-    match mode.keep {
-        true => plan.copier.commit_copy(shared, tx).await?,
-        false => {
+        Written::Equal if mode.keep => {
+            plan.copier.commit_copy(shared, tx).await?;
+            Attempt::repaired(found, to)
+        }
+        Written::Equal => {
             plan.copier.judge(shared, &mut tx, keys, to).await?;
             tx.rollback().await?;
+            Attempt::repaired(found, to)
         }
     }
-    Attempt::repaired(found, to)
 }
 
 /// What stands after a key was copied.

@@ -240,26 +240,31 @@ impl Statements {
             self.read(Side::Old, "o.").join(", ")
         );
         if !apart {
-            let condition = condition(&self.new, which, &mut values);
-            let (own, table) = (Self::named_keys(&self.new), self.new.table());
-            let theirs: Vec<String> = self
-                .old
-                .columns()
-                .iter()
-                .map(|column| format!("{}.{column}", self.old.table()))
-                .collect();
-            let there = Keyed { columns: &theirs, forms: self.old.keyed().forms };
-            let theirs = there.matching(&self.new.keyed(), |at| format!("n.k{at}"));
-            sql.push_str(&format!(
-                " UNION ALL SELECT {}, 2{} FROM (SELECT {own} FROM {table}{condition}) n \
-                 WHERE NOT EXISTS (SELECT 1 FROM {} WHERE {})",
-                self.read(Side::New, "n.").join(", "),
-                ", 0".repeat(self.fields.len()),
-                self.old.table(),
-                theirs
-            ));
+            sql.push_str(&self.union_missing_in_old(which, &mut values));
         }
         (sql, values)
+    }
+
+    /// The part of [`differing`](Self::differing) for what is only in new.
+    fn union_missing_in_old(&self, which: Which<'_>, values: &mut Vec<SqlValue>) -> String {
+        let condition = condition(&self.new, which, values);
+        let (own, table) = (Self::named_keys(&self.new), self.new.table());
+        let theirs: Vec<String> = self
+            .old
+            .columns()
+            .iter()
+            .map(|column| format!("{}.{column}", self.old.table()))
+            .collect();
+        let there = Keyed { columns: &theirs, forms: self.old.keyed().forms };
+        let theirs = there.matching(&self.new.keyed(), |at| format!("n.k{at}"));
+        format!(
+            " UNION ALL SELECT {}, 2{} FROM (SELECT {own} FROM {table}{condition}) n \
+             WHERE NOT EXISTS (SELECT 1 FROM {} WHERE {})",
+            self.read(Side::New, "n.").join(", "),
+            ", 0".repeat(self.fields.len()),
+            self.old.table(),
+            theirs
+        )
     }
 
     fn differing_in_one_row(&self, which: Which<'_>) -> Bound {

@@ -79,6 +79,22 @@ fn clears(model: &Dual, pair: &Pair) -> TokenStream {
     }
 }
 
+/// When a setter fails, as its documentation.
+fn errors_section(pair: &Pair) -> TokenStream {
+    let what = match (pair.is_converted(), pair.needed_record().is_some()) {
+        (true, false) => " The value cannot be converted to the old side; then nothing is written.",
+        (false, _) => " The record to write to is not there; then nothing is written.",
+        (true, true) => {
+            " The value cannot be converted to the old side, or the record to write to is not there; then nothing is written."
+        }
+    };
+    code! {
+        ///
+        /// # Errors
+        #[doc = #what]
+    }
+}
+
 fn setter(
     model: &Dual,
     pair: &Pair,
@@ -92,29 +108,9 @@ fn setter(
     let types: Vec<_> = pair.new.iter().map(|part| &part.value).collect();
     let root = &model.root;
     let can_fail = pair.is_converted() || pair.needed_record().is_some();
-    let (errors, answer, ok) = match can_fail {
-        true => {
-            let what = match (pair.is_converted(), pair.needed_record().is_some()) {
-                (true, false) => {
-                    " The value cannot be converted to the old side; then nothing is written."
-                }
-                (false, _) => " The record to write to is not there; then nothing is written.",
-                (true, true) => {
-                    " The value cannot be converted to the old side, or the record to write to is not there; then nothing is written."
-                }
-            };
-            (
-                Some(code! {
-                    ///
-                    /// # Errors
-                    #[doc = #what]
-                }),
-                Some(code!(-> ::core::result::Result<(), #root::ConversionError>)),
-                Some(code!(::core::result::Result::Ok(()))),
-            )
-        }
-        false => (None, None, None),
-    };
+    let errors = can_fail.then(|| errors_section(pair));
+    let answer = can_fail.then(|| code!(-> ::core::result::Result<(), #root::ConversionError>));
+    let ok = can_fail.then(|| code!(::core::result::Result::Ok(())));
     code! {
         #[doc = #docs]
         #errors

@@ -98,10 +98,8 @@ impl Reading<'_> {
     ) -> Option<Pair> {
         let before = errors.count();
         let wanted = value::sides(&given, &key.to_string(), errors);
-        let (forward, backward) = (
-            self.settings.value("forward", value::FUNCTION, errors),
-            self.settings.value("backward", value::FUNCTION, errors),
-        );
+        let forward = self.settings.value("forward", value::FUNCTION, errors);
+        let backward = self.settings.value("backward", value::FUNCTION, errors);
         let is_converted = forward.is_some() || backward.is_some();
         let other = wanted.and_then(|wanted| self.parts(wanted, names_new, is_converted, errors));
         let own = vec![self.own_part()];

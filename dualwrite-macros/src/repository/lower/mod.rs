@@ -89,6 +89,22 @@ impl Header {
     }
 }
 
+/// The attributes that say when the trait is compiled.
+fn conditions(item: &syn::ItemTrait) -> Vec<syn::Attribute> {
+    item.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg")).cloned().collect()
+}
+
+/// Where the writes take no transaction, the form whose writes take one.
+fn fenced_form(
+    source: &Source,
+    header: &mut Header,
+    root: &Root,
+    errors: &mut Errors,
+) -> Option<transaction::InForm> {
+    let database = header.database.take()?;
+    Some(transaction::in_form(source, database, header.remote.take(), root, errors))
+}
+
 /// Proves the trait valid, or says everything that is wrong with it.
 pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repository> {
     let mut errors = Errors::default();
@@ -98,13 +114,8 @@ pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repo
     let root = Root::from_settings(&mut settings, &mut errors);
     let mut header = Header::of(&source.item, &mut settings, &mut errors);
     check_trait(source, &mut errors);
-    // Where the writes take no transaction, all that follows is about the form whose writes take one.
-    let in_form = match header.database.take() {
-        Some(database) => {
-            Some(transaction::in_form(source, database, header.remote.take(), &root, &mut errors))
-        }
-        None => None,
-    };
+    // All that follows is about that form.
+    let in_form = fenced_form(source, &mut header, &root, &mut errors);
     let source = in_form.as_ref().map_or(source, |in_form| &in_form.source);
     let item = &source.item;
     if header.unit.is_some() {
@@ -119,6 +130,8 @@ pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repo
     let (generics, mut predicates) = generics(item, &substitute);
     predicates.extend(parameters::predicates(item, &methods, &substitute));
     let unit = header.unit.as_ref().map(|_| unit::of(item));
+    let is_unsized = unit.is_none() && may_be_unsized(&methods);
+    let unsized_ = is_unsized.then(|| quote!(: ?::core::marker::Sized));
     let model = Repository {
         root,
         wrapper: header.name,
@@ -126,15 +139,9 @@ pub(super) fn repository(args: TokenStream, source: &Source) -> syn::Result<Repo
         errors: error_types(item, &methods, &substitute),
         sides: Sides { old, new },
         both,
-        unsized_: (unit.is_none() && may_be_unsized(&methods))
-            .then(|| quote!(: ?::core::marker::Sized)),
+        unsized_,
         async_trait: source.async_trait().cloned(),
-        cfg: item
-            .attrs
-            .iter()
-            .filter(|attribute| attribute.path().is_ident("cfg"))
-            .cloned()
-            .collect(),
+        cfg: conditions(item),
         generics,
         predicates,
         associated,

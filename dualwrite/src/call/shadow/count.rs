@@ -19,7 +19,7 @@ impl Joined {
 
     /// Where the present task wants a comparison counted besides.
     pub(crate) fn cohort(&self) -> Option<Arc<Outcomes>> {
-        let counted = self.cohorts.current()?;
+        let counted = self.compared.cohorts.current()?;
         if !counted.is_named {
             count(&self.counters.cohorts_beyond);
         }
@@ -45,7 +45,7 @@ impl Joined {
         if self.options.rules.noise == Percent::ZERO {
             return BTreeSet::new();
         }
-        let mut noise = self.baseline.noise(method);
+        let mut noise = self.compared.baseline.noise(method);
         noise.retain(|field| !self.is_critical(field));
         noise
     }
@@ -59,21 +59,21 @@ impl Joined {
 
     /// Whether this process may store one more sample of a mismatch in this field.
     pub(crate) fn may_sample(&self, field: &str) -> bool {
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner).admit(field)
+        self.compared.stored.lock().unwrap_or_else(PoisonError::into_inner).admit(field)
     }
 
     /// The sample that had its place was not stored.
     pub(crate) fn may_sample_again(&self, field: &str) {
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner).give_back(field);
+        self.compared.stored.lock().unwrap_or_else(PoisonError::into_inner).give_back(field);
     }
 
     /// The samples are gone.
     pub(crate) fn forget_samples(&self) {
-        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = Stored::default();
+        *self.compared.stored.lock().unwrap_or_else(PoisonError::into_inner) = Stored::default();
         #[cfg(feature = "testing")]
         {
             let now = self.counters.report();
-            *self.forgotten.lock().unwrap_or_else(PoisonError::into_inner) = now;
+            *self.for_tests.forgotten.lock().unwrap_or_else(PoisonError::into_inner) = now;
         }
     }
 }

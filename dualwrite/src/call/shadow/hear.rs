@@ -13,7 +13,7 @@ pub(crate) fn report(shared: &Arc<Joined>, report: impl FnOnce() -> ShadowReport
     if !shared.options.rules.hooks.hear() {
         return;
     }
-    match shared.reports.push(report()) {
+    match shared.compared.reports.push(report()) {
         Pushed::First => {}
         Pushed::Behind => return,
         Pushed::Dropped => return count(&shared.counters.reports_dropped),
@@ -21,7 +21,7 @@ pub(crate) fn report(shared: &Arc<Joined>, report: impl FnOnce() -> ShadowReport
     let own = Arc::clone(shared);
     shared.spawn(async move {
         let serve = move || {
-            while let Some(report) = own.reports.next() {
+            while let Some(report) = own.compared.reports.next() {
                 own.options.rules.hooks.call(&report);
             }
         };

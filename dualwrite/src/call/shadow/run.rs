@@ -168,7 +168,7 @@ where
             Ok(answers) => answers,
             Err(outcome) => return Ok(outcome),
         };
-        if self.shared.baseline.is_due(self.shared.options.rules.noise) {
+        if self.shared.compared.baseline.is_due(self.shared.options.rules.noise) {
             self.measure_noise(&answer, &mirror).await;
         }
         if !self.pair(&answer, &mirror).differ(&self.compare) {
@@ -258,7 +258,7 @@ where
             noise.retain(|field| again.contains(field));
         }
         let raw = self.fields(self.pair(answer, mirror));
-        let beyond = self.shared.baseline.take(&self.method.name, &raw, &noise);
+        let beyond = self.shared.compared.baseline.take(&self.method.name, &raw, &noise);
         self.shared.counters.fields_beyond.fetch_add(beyond, Relaxed);
     }
 

@@ -19,7 +19,7 @@ pub(super) fn next(shared: &Joined, target: Target, method: &str) -> Option<(Fau
         Target::New => Side::New,
         Target::Both(primary) => primary.other(),
     };
-    let plan = shared.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+    let plan = shared.for_tests.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
     let fault = plan.next(side, method)?;
     Some((plan, fault))
 }

@@ -145,56 +145,60 @@ pub(super) fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>
         ));
     }
     match (kind, &*column.base) {
-        // Beside a BIGINT it would become a DECIMAL. ZEROFILL would be read as a part of the text.
-        (KeyKind::INTEGER, "bigint") if column.unsigned => Ok(KeyForm {
-            read: Wrap::new("CAST(CAST(", " AS UNSIGNED) AS CHAR)"),
-            text: Wrap::new("CAST(CAST(", " AS UNSIGNED) AS CHAR)"),
-            order: "integer unsigned".into(),
-            has_max: true,
-            ..KeyForm::default()
-        }),
-        (KeyKind::INTEGER, "tinyint" | "smallint" | "mediumint" | "int" | "bigint") => {
-            // Beside one another, two of these may become a DECIMAL.
-            Ok(KeyForm {
-                read: Wrap::new("CAST(", " AS SIGNED)"),
-                text: Wrap::new("CAST(CAST(", " AS SIGNED) AS CHAR)"),
-                order: "integer".into(),
-                has_max: true,
-                ..KeyForm::default()
-            })
-        }
+        (KeyKind::INTEGER, "bigint") if column.unsigned => Ok(unsigned()),
+        (KeyKind::INTEGER, "tinyint" | "smallint" | "mediumint" | "int" | "bigint") => Ok(signed()),
         (KeyKind::INTEGER, "decimal") => Ok(decimal()),
-        (KeyKind::UUID | KeyKind::TEXT, "uuid") => Ok(KeyForm {
-            read: Wrap::new("CAST(", " AS CHAR)"),
-            bind: Wrap::new("CAST(", " AS UUID)"),
-            text: Wrap::new("CAST(", " AS CHAR)"),
-            adopt: Wrap::new("CAST(", " AS UUID)"),
-            spelling: Spelling::AsciiCase,
-            uuid: UuidAs::Text,
-            order: "uuid".into(),
-            ..KeyForm::default()
-        }),
-        (KeyKind::UUID, "binary" | "varbinary") => {
-            Ok(KeyForm { order: "binary".into(), is_bytes: true, ..KeyForm::default() })
+        (KeyKind::UUID | KeyKind::TEXT, "uuid") => Ok(uuid()),
+        (KeyKind::UUID, "binary" | "varbinary") => Ok(binary(Wrap::default())),
+        (KeyKind::BYTES, "binary" | "varbinary") => Ok(binary(Wrap::new("LOWER(HEX(", "))"))),
+        (KeyKind::TEXT, "binary" | "varbinary") => {
+            Ok(binary(Wrap::new("CONVERT(", " USING utf8mb4)")))
         }
-        (KeyKind::BYTES, "binary" | "varbinary") => Ok(KeyForm {
-            text: Wrap::new("LOWER(HEX(", "))"),
-            order: "binary".into(),
-            is_bytes: true,
-            ..KeyForm::default()
-        }),
-        (KeyKind::TEXT, "binary" | "varbinary") => Ok(KeyForm {
-            text: Wrap::new("CONVERT(", " USING utf8mb4)"),
-            order: "binary".into(),
-            is_bytes: true,
-            ..KeyForm::default()
-        }),
         (
             KeyKind::TEXT | KeyKind::UUID,
             "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext",
         ) => Ok(text(column, kind)),
         _ => Err(unfit(column, kind)),
     }
+}
+
+/// Beside a BIGINT it would become a DECIMAL. ZEROFILL would be read as a part of the text.
+fn unsigned() -> KeyForm {
+    KeyForm {
+        read: Wrap::new("CAST(CAST(", " AS UNSIGNED) AS CHAR)"),
+        text: Wrap::new("CAST(CAST(", " AS UNSIGNED) AS CHAR)"),
+        order: "integer unsigned".into(),
+        has_max: true,
+        ..KeyForm::default()
+    }
+}
+
+/// Beside one another, two of these may become a DECIMAL.
+fn signed() -> KeyForm {
+    KeyForm {
+        read: Wrap::new("CAST(", " AS SIGNED)"),
+        text: Wrap::new("CAST(CAST(", " AS SIGNED) AS CHAR)"),
+        order: "integer".into(),
+        has_max: true,
+        ..KeyForm::default()
+    }
+}
+
+fn uuid() -> KeyForm {
+    KeyForm {
+        read: Wrap::new("CAST(", " AS CHAR)"),
+        bind: Wrap::new("CAST(", " AS UUID)"),
+        text: Wrap::new("CAST(", " AS CHAR)"),
+        adopt: Wrap::new("CAST(", " AS UUID)"),
+        spelling: Spelling::AsciiCase,
+        uuid: UuidAs::Text,
+        order: "uuid".into(),
+        ..KeyForm::default()
+    }
+}
+
+fn binary(text: Wrap) -> KeyForm {
+    KeyForm { text, order: "binary".into(), is_bytes: true, ..KeyForm::default() }
 }
 
 /// Read as a text: what is no whole number is named by whoever reads it.

@@ -202,18 +202,21 @@ pub(super) fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>
             let order = format!("{} {uuid:?}", form.order);
             Ok(KeyForm { uuid, spelling, is_bytes, is_unsettled, order, ..form })
         }
-        (KeyKind::TEXT, "integer" | "numeric" | "real") => Err(Unfit::new(
+        _ => Err(unfit(column, kind)),
+    }
+}
+
+fn unfit(column: &Column, kind: KeyKind) -> Unfit {
+    let type_name = &column.type_name;
+    match (kind, &*column.base) {
+        (KeyKind::TEXT, "integer" | "numeric" | "real") => Unfit::new(
             format!(
-                "the declared type `{}` turns texts that look like numbers into numbers: `007` becomes 7",
-                column.type_name
+                "the declared type `{type_name}` turns texts that look like numbers into numbers: `007` becomes 7"
             ),
             "declare the column as TEXT",
-        )),
-        _ => Err(Unfit::new(
-            format!(
-                "the key is {kind}, and the declared type `{}` holds something else",
-                column.type_name
-            ),
+        ),
+        _ => Unfit::new(
+            format!("the key is {kind}, and the declared type `{type_name}` holds something else"),
             match kind {
                 KeyKind::INTEGER => {
                     "declare the column as INTEGER, or give the copy function a String key"
@@ -221,6 +224,6 @@ pub(super) fn key_form(column: &Column, kind: KeyKind) -> Result<KeyForm, Unfit>
                 KeyKind::BYTES => "declare the column as BLOB",
                 _ => "declare the column as BLOB or TEXT",
             },
-        )),
+        ),
     }
 }

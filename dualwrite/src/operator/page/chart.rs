@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 
-use crate::control::traffic::{TRAFFIC_MINUTES, TrafficFigures, TrafficSide};
+use crate::control::traffic::{TRAFFIC_MINUTES, TrafficFigures, TrafficMinute, TrafficSide};
+use crate::moment;
 
 const WIDTH: f64 = 240.0;
 const HEIGHT: f64 = 48.0;
@@ -14,10 +15,15 @@ pub(super) struct Line {
     pub(super) value: fn(&TrafficFigures) -> f64,
 }
 
+/// In microseconds since 1970.
+fn began(minute: &TrafficMinute) -> i64 {
+    moment::to_micros(minute.at)
+}
+
 /// The last minute that either side knows of: the right edge of both charts.
 pub(super) fn edge(sides: [&TrafficSide; 2]) -> i64 {
     let minutes = sides.into_iter().flat_map(|side| &side.minutes);
-    minutes.map(|minute| minute.at_us).max().unwrap_or(0)
+    minutes.map(began).max().unwrap_or(0)
 }
 
 /// The largest value of these lines, so that both sides have one scale.
@@ -48,20 +54,20 @@ fn path(side: &TrafficSide, line: &Line, edge: i64, most: f64) -> String {
     let slots = f64::from(TRAFFIC_MINUTES - 1);
     let (mut path, mut before) = (String::new(), None);
     for minute in &side.minutes {
-        let ago = (edge - minute.at_us) / MINUTE_US;
+        let ago = (edge - began(minute)) / MINUTE_US;
         if !(0..i64::from(TRAFFIC_MINUTES)).contains(&ago) {
             continue;
         }
         let x = WIDTH - ago as f64 / slots * WIDTH;
         let share = if most > 0.0 { (line.value)(&minute.figures) / most } else { 0.0 };
         let y = HEIGHT - 1.0 - share * (HEIGHT - 3.0);
-        let joined = before == Some(minute.at_us - MINUTE_US);
+        let joined = before == Some(began(minute) - MINUTE_US);
         // A minute alone is a short line.
         match joined {
             true => path.push_str(&format!("L{x:.1} {y:.1}")),
             false => path.push_str(&format!("M{:.1} {y:.1}L{x:.1} {y:.1}", x - 2.0)),
         }
-        before = Some(minute.at_us);
+        before = Some(began(minute));
     }
     path
 }
@@ -69,13 +75,12 @@ fn path(side: &TrafficSide, line: &Line, edge: i64, most: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::traffic::TrafficMinute;
 
     const CALLS: Line = Line { class: "calls", value: |figures| figures.calls as f64 };
 
     fn side(calls: &[(i64, u64)]) -> TrafficSide {
         let minutes = calls.iter().map(|(minute, calls)| TrafficMinute {
-            at_us: minute * MINUTE_US,
+            at: moment::from_micros(minute * MINUTE_US),
             figures: TrafficFigures { calls: *calls, ..TrafficFigures::default() },
         });
         TrafficSide { minutes: minutes.collect(), ..TrafficSide::default() }

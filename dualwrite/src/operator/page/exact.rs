@@ -1,7 +1,5 @@
 //! A migration in exact mode: which database is the primary, how far the mirror is behind, and what it does not take. Pure.
 
-use std::time::Duration;
-
 use maud::{Markup, html};
 
 use crate::control::exact::{ExactOverview, ExactState, ExactVerification};
@@ -57,8 +55,8 @@ pub(super) fn live(details: &Details, exact: &ExactOverview) -> Markup {
                 Some(state) => (standing(state))
                 None => tr { th scope="row" { "state" } td class="alert" { "No instance has reported yet: start the service." } }
             }
-            @if let Some(ago) = exact.reported_ago_us {
-                tr { th scope="row" { "reported" } td { (seconds(Duration::from_micros(ago))) " ago" } }
+            @if let Some(ago) = exact.reported_ago {
+                tr { th scope="row" { "reported" } td { (seconds(ago)) " ago" } }
             }
             @if let Some(found) = &exact.verification { (verification(found)) }
         }
@@ -79,7 +77,7 @@ fn standing(state: &ExactState) -> Markup {
         }
         tr { th scope="row" { "copied" } td { @if state.copied { "yes" } @else { "not yet, " (state.copied_keys) " keys so far" } } }
         tr { th scope="row" { "outbox" } td { (state.backlog) " records that the mirror has not applied" } }
-        tr { th scope="row" { "lag" } td { (format!("{:.1} s", Duration::from_micros(state.lag_us).as_secs_f64())) } }
+        tr { th scope="row" { "lag" } td { (format!("{:.1} s", state.lag.as_secs_f64())) } }
         tr {
             th scope="row" { "dead letters" }
             td class=[(!state.failures.is_empty()).then_some("alert")] { (state.failures.len()) }
@@ -93,7 +91,7 @@ fn verification(found: &ExactVerification) -> Markup {
         tr {
             th scope="row" { "newest verification" }
             td class=[(found.different > 0 && !found.repaired).then_some("alert")] {
-                (moment(found.at_us)) ": " (found.compared) " keys compared, " (found.different) " differ"
+                (moment(found.at)) ": " (found.compared) " keys compared, " (found.different) " differ"
                 @if found.repaired { " and were recorded again" }
                 ", " (found.behind) " behind"
             }

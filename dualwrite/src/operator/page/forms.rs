@@ -87,7 +87,7 @@ pub(super) fn jobs(jobs: &[Job]) -> Markup {
                         th scope="row" { (job.kind) }
                         td { (job.state()) }
                         td { (own(&job.actor)) }
-                        td { (moment(job.at_us)) }
+                        td { (moment(job.at)) }
                         td { @if let Some(said) = job.answer.as_ref().or(job.waiting.as_ref()) { (own(said)) } }
                     }
                 }
@@ -104,7 +104,7 @@ pub(super) fn catalogue(report: Option<&PreflightReport>) -> Markup {
             None => p { "No instance with a copy function has read the catalogue yet." }
             Some(report) => {
                 p {
-                    "Read by " (own(&report.instance)) " at " (moment(report.at_us)) "."
+                    "Read by " (own(&report.instance)) " at " (moment(report.at)) "."
                     @if !report.complete { " A table was not there yet." }
                     @if report.left_out > 0 { " " (report.left_out) " findings are left out." }
                 }
@@ -152,7 +152,7 @@ pub(super) fn hazards(hazards: &[Hazard]) -> Markup {
                             td { (own(&one.detail)) }
                             td {
                                 @if let Some(stopped) = &one.stopped {
-                                    "by " (own(&stopped.actor)) " at " (moment(stopped.at_us)) ": "
+                                    "by " (own(&stopped.actor)) " at " (moment(stopped.at)) ": "
                                     (own(&stopped.reason))
                                 } @else { "no" }
                             }

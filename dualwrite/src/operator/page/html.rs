@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use maud::{DOCTYPE, Markup, html};
 
+use crate::moment::text;
 use crate::operator::MigrationOverview;
 use crate::operator::page::links::Links;
 use crate::operator::page::list::{Asked, Listed, listed};
@@ -18,13 +19,11 @@ pub(super) fn own(text: &str) -> Markup {
 }
 
 /// A time of the database, in UTC; a script shows how long ago that is, and when by the reader's clock.
-pub(super) fn moment(at_us: i64) -> Markup {
-    if at_us == 0 {
+pub(super) fn moment(at: SystemTime) -> Markup {
+    if at == SystemTime::UNIX_EPOCH {
         return html! { "–" }; // not kept
     }
-    let at = u64::try_from(at_us).ok().map(Duration::from_micros);
-    let at = at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-    let at = at.map(|at| humantime::format_rfc3339_seconds(at).to_string()).unwrap_or_default();
+    let at = text(at);
     html! { time datetime=(at) { (at) } }
 }
 
@@ -144,6 +143,7 @@ mod tests {
     use crate::control::commands::{Job, JobKind};
     use crate::control::settings::BackfillSettings;
     use crate::control::tasks::StartedBackfill;
+    use crate::moment::from_micros;
     use crate::operator::details::Details;
     use crate::operator::mirror::MirrorOverview;
     use crate::operator::page::access::Caller;
@@ -169,7 +169,7 @@ mod tests {
                 closed: crate::Closed::Calls,
                 actor: evil(),
                 reason: evil(),
-                until_us: 0,
+                until: SystemTime::UNIX_EPOCH,
             }),
             unreadable: Some(evil()),
             exact: None,
@@ -187,20 +187,20 @@ mod tests {
                 throttled: Some(evil()),
                 rate: Some(77),
                 settings: BackfillSettings {
-                    lag_us: Some(5_000_000),
+                    lag: Some(Duration::from_secs(5)),
                     ..BackfillSettings::default()
                 },
-                elapsed_us: 500_000_000,
-                worked_us: 5_000_000,
+                elapsed: Duration::from_secs(500),
+                worked: Duration::from_secs(5),
                 recent_keys: 20,
-                recent_us: 1_000_000,
+                recent: Duration::from_secs(1),
                 batch: 10,
                 workers: vec![WorkerProgress {
                     owner: evil(),
                     after: Some(evil()),
                     last: evil(),
                     done: 5,
-                    lease_left_us: 2_000_000,
+                    lease_left: Duration::from_secs(2),
                 }],
             }),
             started: vec![StartedBackfill {
@@ -210,7 +210,7 @@ mod tests {
                 stop_after_failures: 1_000,
                 actor: evil(),
                 reason: evil(),
-                at_us: 1_700_000_000_000_000,
+                at: from_micros(1_700_000_000_000_000),
                 runner: Some(evil()),
                 waiting: Some(evil()),
                 halted: true,
@@ -234,7 +234,7 @@ mod tests {
             }),
             hazards: vec![Hazard {
                 repair: Some(evil()),
-                stopped: Some(Stopped { actor: evil(), reason: evil(), at_us: 1 }),
+                stopped: Some(Stopped { actor: evil(), reason: evil(), at: from_micros(1) }),
                 ..Hazard::new(HazardKind::Trigger, EVIL, EVIL)
             }],
             preflight: Some(PreflightReport {
@@ -257,7 +257,7 @@ mod tests {
                 key: Some(evil()),
                 actor: evil(),
                 reason: evil(),
-                at_us: 1,
+                at: from_micros(1),
                 runner: Some(evil()),
                 done: false,
                 failed: false,
@@ -341,7 +341,7 @@ mod tests {
     fn a_backfill_that_does_not_run_has_no_time_left() {
         let mut halted = overview();
         let progress = halted.backfill.as_mut().unwrap();
-        progress.workers[0].lease_left_us = 0;
+        progress.workers[0].lease_left = Duration::ZERO;
         let page = shown(&halted, &Links::new("/", "/")).into_string();
         assert!(page.contains("without a worker") && !page.contains("<th>left</th>"), "{page}");
     }

@@ -1,7 +1,5 @@
 //! One migration: where it stands, what needs somebody, both sides of the last hour, and the jobs. Pure.
 
-use std::time::Duration;
-
 use maud::{Markup, html};
 
 use crate::control::BackfillProgress;
@@ -209,8 +207,8 @@ fn rolling(rollout: &RolloutStatus) -> Markup {
             table class="pairs" {
                 @if let Some(at) = &rollout.at { tr { th scope="row" { "at" } td { (own(at)) } } }
                 @if let Some(next) = &rollout.next { tr { th scope="row" { "next" } td { (own(next)) } } }
-                @if rollout.soak_left_us > 0 {
-                    tr { th scope="row" { "soak left" } td { (seconds(Duration::from_micros(rollout.soak_left_us))) } }
+                @if !rollout.soak_left.is_zero() {
+                    tr { th scope="row" { "soak left" } td { (seconds(rollout.soak_left)) } }
                 }
                 @if let Some(waiting) = &rollout.waiting { tr { th scope="row" { "waits" } td { (own(waiting)) } } }
                 @if !rollout.note.is_empty() { tr { th scope="row" { "because" } td { (own(&rollout.note)) } } }
@@ -335,7 +333,7 @@ fn backfill(progress: &BackfillProgress) -> Markup {
                             td { (own(worker.after.as_deref().unwrap_or("–"))) }
                             td { (own(&worker.last)) }
                             td { (worker.done) }
-                            td { (seconds(Duration::from_micros(worker.lease_left_us))) }
+                            td { (seconds(worker.lease_left)) }
                         }
                     }
                 }
@@ -370,7 +368,7 @@ fn started(task: &StartedBackfill) -> Markup {
         table class="pairs" {
             tr { th scope="row" { "by" } td { (own(&task.actor)) } }
             tr { th scope="row" { "because" } td { (own(&task.reason)) } }
-            tr { th scope="row" { "at" } td { (moment(task.at_us)) } }
+            tr { th scope="row" { "at" } td { (moment(task.at)) } }
             tr { th scope="row" { "workers" } td { (task.workers) } }
             tr { th scope="row" { "rate" } td { (rate(task.rate)) } }
             tr { th scope="row" { "runs on" } td { (own(task.runner.as_deref().unwrap_or("no instance yet"))) } }

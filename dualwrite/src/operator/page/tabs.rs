@@ -47,8 +47,8 @@ fn dead_letters(letters: &[DeadLetter]) -> Markup {
                             td { (one.side) }
                             td { (own(&one.error)) }
                             td { (one.attempts) }
-                            td { (moment(one.failed_at_us)) }
-                            td { (moment(one.next_attempt_at_us)) }
+                            td { (moment(one.failed_at)) }
+                            td { (moment(one.next_attempt_at)) }
                             td { @if let Some(waiver) = &one.waiver { "by " (own(&waiver.actor)) ": " (own(&waiver.reason)) } @else { "no" } }
                         }
                     }
@@ -74,7 +74,7 @@ fn samples(mismatches: &[Mismatch]) -> Markup {
                             td { (own(one.key.as_deref().unwrap_or("–"))) }
                             td { @if let Some(shown) = &one.old { (own(&shown.to_string())) } @else { "–" } }
                             td { @if let Some(shown) = &one.new { (own(&shown.to_string())) } @else { "–" } }
-                            td { (moment(one.at_us)) }
+                            td { (moment(one.at)) }
                         }
                     }
                 }
@@ -110,7 +110,7 @@ fn moves(events: &[AuditEvent]) -> Markup {
                 tbody {
                     @for one in events {
                         tr {
-                            th scope="row" { (moment(one.at_us)) }
+                            th scope="row" { (moment(one.at)) }
                             td { (one.epoch) }
                             td { (one.from_stage) " " (one.from_ramp) }
                             td { (one.to_stage) " " (one.to_ramp) }
@@ -136,7 +136,7 @@ fn commands(orders: &[RolloutCommand]) -> Markup {
                 tbody {
                     @for one in orders {
                         tr {
-                            th scope="row" { (moment(one.at_us)) }
+                            th scope="row" { (moment(one.at)) }
                             td { (one.kind) }
                             td { @if let Some(about) = one.approval.as_ref().or(one.detail.as_ref()) { (own(about)) } }
                             td { (own(&one.actor)) }

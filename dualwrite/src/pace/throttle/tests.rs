@@ -93,10 +93,10 @@ fn operators_settings_take_the_place_of_the_limits_in_the_code() {
     let settings = BackfillSettings {
         lock_waits: Some(11),
         active: Some(12),
-        lag_us: Some(13_000_000),
+        lag: Some(Duration::from_micros(13_000_000)),
         log_rate: Some(14),
-        write_p95_us: Some(15_000_000),
-        write_p99_us: Some(16_000_000),
+        write_p95: Some(Duration::from_micros(15_000_000)),
+        write_p99: Some(Duration::from_micros(16_000_000)),
         ..BackfillSettings::default()
     };
     let tuned = code.tuned(&settings);

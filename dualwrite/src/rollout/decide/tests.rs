@@ -133,7 +133,7 @@ fn the_work_of_a_plan_is_done_before_shadow_if_it_says_so() {
 fn who_moves_the_migration_otherwise_holds_it() {
     let (plan, row) = (plan(), row(5));
     let event = AuditEvent {
-        at_us: 0,
+        at: std::time::SystemTime::UNIX_EPOCH,
         actor: "eve".to_owned(),
         reason: "latency".to_owned(),
         from_stage: Stage::Live,
@@ -238,7 +238,7 @@ fn what_a_gate_asks_for_is_done_wherever_both_sides_are_written() {
 #[test]
 fn who_moved_it_is_said_with_the_reason() {
     let event = |reason: &str| AuditEvent {
-        at_us: 0,
+        at: std::time::SystemTime::UNIX_EPOCH,
         actor: "eve".to_owned(),
         reason: reason.to_owned(),
         from_stage: Stage::Live,

@@ -2,7 +2,7 @@
 
 mod each_gate;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::stages::facts::InstanceReport;
@@ -105,7 +105,10 @@ fn a_gate_that_a_verification_keeps_shut_says_what_it_found() {
         let mut facts = facts(Stage::Shadow, 0);
         facts.verified = None;
         facts.verification = Some(verification);
-        facts.stale = stale.iter().map(|kind| StaleMark { kind: *kind, at_us: 0 }).collect();
+        facts.stale = stale
+            .iter()
+            .map(|kind| StaleMark { kind: *kind, at: SystemTime::UNIX_EPOCH })
+            .collect();
         let terms = Terms { sees_new: true, ..Terms::default() };
         let requested = Move::Advance(Stage::Live);
         let to = destination(facts.position, facts.generation, requested).unwrap();
@@ -185,9 +188,9 @@ fn a_lazy_migration_does_not_go_live_with_what_a_copy_would_not_bring() {
     let lazy = Terms { lazy: true, ..Terms::default() };
     let mut facts = facts(Stage::Shadow, 0);
     (facts.generation, facts.verified) = (Generation::FIRST, None);
-    facts.stale = vec![StaleMark { kind: StaleKind::Missing, at_us: 0 }];
+    facts.stale = vec![StaleMark { kind: StaleKind::Missing, at: SystemTime::UNIX_EPOCH }];
     assert_eq!(gates(&facts, Move::Advance(Stage::Live), lazy.clone()), []);
-    facts.stale.push(StaleMark { kind: StaleKind::Truncated, at_us: 0 });
+    facts.stale.push(StaleMark { kind: StaleKind::Truncated, at: SystemTime::UNIX_EPOCH });
     assert_eq!(gates(&facts, Move::Advance(Stage::Live), lazy), [Gate::Verified]);
 }
 
@@ -200,7 +203,7 @@ fn complete_waits_for_writers_that_nobody_sees_and_for_sequences() {
     let all = [Gate::Released, Gate::Released, Gate::Sequences];
     assert_eq!(gates(&facts, requested, Terms::default()), all);
     assert_eq!(gates(&facts, Move::Ramp(Percent::new(1).unwrap()), Terms::default()), all);
-    let stopped = Stopped { actor: "ada".into(), reason: "x".into(), at_us: 0 };
+    let stopped = Stopped { actor: "ada".into(), reason: "x".into(), at: SystemTime::UNIX_EPOCH };
     facts.hazards[0].stopped = Some(stopped);
     assert_eq!(gates(&facts, requested, Terms::default()), all[1..]);
     facts.position = facts.position.with_stage(Stage::Live);
@@ -211,7 +214,7 @@ fn complete_waits_for_writers_that_nobody_sees_and_for_sequences() {
 fn what_withdrew_a_proof_is_told() {
     let mut facts = facts(Stage::RampDown, 0);
     facts.verified = None;
-    facts.stale = vec![StaleMark { kind: StaleKind::Truncated, at_us: 0 }];
+    facts.stale = vec![StaleMark { kind: StaleKind::Truncated, at: SystemTime::UNIX_EPOCH }];
     let requested = Move::Advance(Stage::Complete);
     let to = destination(facts.position, facts.generation, requested).unwrap();
     let found = blockers(&facts, requested, to, &Terms::default());

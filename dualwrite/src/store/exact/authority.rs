@@ -50,7 +50,7 @@ pub(crate) fn maintenance_of(row: &SqlRow, first: usize) -> sqlx::Result<Option<
         closed,
         actor: row.text(first + 1)?.to_owned(),
         reason: row.text(first + 2)?.to_owned(),
-        until_us: row.integer(first + 3)?,
+        until: row.moment(first + 3)?,
     }))
 }
 

@@ -108,7 +108,7 @@ pub(crate) async fn maintain<DB: Backend>(
         closed.into(),
         text(|maintenance| &maintenance.actor),
         text(|maintenance| &maintenance.reason),
-        SqlValue::Integer(maintenance.map(|maintenance| maintenance.until_us)),
+        maintenance.map(|maintenance| maintenance.until).into(),
         migration.into(),
     ];
     DB::Adapter::execute(conn, sql, &values).await.map(drop)

@@ -12,6 +12,7 @@ use crate::control::maintenance::MaintenanceChange;
 use crate::control::tasks::Tasks as _;
 use crate::control::{AuditEvent, Control as _};
 use crate::error::{Closed, Error, ErrorKind};
+use crate::moment;
 use crate::rollout::command::NewRolloutCommand;
 use crate::stages::hazard::Stopped;
 use crate::stages::position::{Epoch, Position};
@@ -25,9 +26,9 @@ impl Entry {
         audit: &NewRolloutCommand,
         now: u64,
     ) -> Taken {
-        let at_us = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
+        let at = moment::from_nanos(now);
         let found = self.record.maintenance.as_ref();
-        let Some(maintenance) = change.applied(found, audit, at_us) else { return Taken::Already };
+        let Some(maintenance) = change.applied(found, audit, at) else { return Taken::Already };
         let (before, from) = (self.record.mark(), self.record.position);
         let closed = maintenance.as_ref().map_or(Closed::Nothing, |found| found.closed);
         let epoch = Epoch(from.epoch.0 + 1);
@@ -35,7 +36,7 @@ impl Entry {
         self.record.maintenance = maintenance;
         self.renew_token(before);
         self.events.push(AuditEvent {
-            at_us,
+            at,
             actor: audit.actor.clone(),
             reason: audit.reason.clone(),
             from_stage: from.stage,
@@ -49,15 +50,51 @@ impl Entry {
         Taken::Done
     }
 
+    fn carry_out(
+        &mut self,
+        change: &RecordedChange,
+        audit: &NewRolloutCommand,
+        now: u64,
+    ) -> Result<Taken, Error> {
+        Ok(match change {
+            RecordedChange::Kill => {
+                self.record.killed = Some(audit.actor.clone());
+                Taken::Done
+            }
+            RecordedChange::Unkill => match self.record.killed.take() {
+                Some(_) => Taken::Done,
+                None => Taken::Already,
+            },
+            RecordedChange::Sample(of, share) => {
+                let sample = &mut self.record.sample;
+                let slot = match of {
+                    Compared::Reads => &mut sample.reads,
+                    Compared::Writes => &mut sample.writes,
+                };
+                match std::mem::replace(slot, *share) == *share {
+                    true => Taken::Already,
+                    false => Taken::Done,
+                }
+            }
+            RecordedChange::Maintain(change) => self.maintain(*change, audit, now),
+            RecordedChange::StopWriter(writer) => self.stop_writer(writer, audit, now),
+            RecordedChange::Backfill(..) => Taken::Nothing,
+            _ => {
+                let message = "in memory there is no operator beside the process";
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
+        })
+    }
+
     fn stop_writer(&mut self, writer: &str, audit: &NewRolloutCommand, now: u64) -> Taken {
         let mut writers = self.hazards.iter_mut().filter(|one| one.kind.is_writer());
         let Some(found) = writers.find(|one| one.name == writer) else { return Taken::Nothing };
         if found.stopped.is_some() {
             return Taken::Already;
         }
-        let at_us = i64::try_from(now / 1_000).unwrap_or(i64::MAX);
+        let at = moment::from_nanos(now);
         let (actor, reason) = (audit.actor.clone(), audit.reason.clone());
-        found.stopped = Some(Stopped { actor, reason, at_us });
+        found.stopped = Some(Stopped { actor, reason, at });
         Taken::Done
     }
 }
@@ -82,34 +119,7 @@ impl Commands for MemoryControl {
             if let Some(expected) = expected.filter(|epoch| *epoch != found) {
                 return Err(moved(name, expected, found));
             }
-            let taken = match change {
-                RecordedChange::Kill => {
-                    entry.record.killed = Some(audit.actor.clone());
-                    Taken::Done
-                }
-                RecordedChange::Unkill => match entry.record.killed.take() {
-                    Some(_) => Taken::Done,
-                    None => Taken::Already,
-                },
-                RecordedChange::Sample(of, share) => {
-                    let sample = &mut entry.record.sample;
-                    let slot = match of {
-                        Compared::Reads => &mut sample.reads,
-                        Compared::Writes => &mut sample.writes,
-                    };
-                    match std::mem::replace(slot, *share) == *share {
-                        true => Taken::Already,
-                        false => Taken::Done,
-                    }
-                }
-                RecordedChange::Maintain(change) => entry.maintain(*change, audit, now),
-                RecordedChange::StopWriter(writer) => entry.stop_writer(writer, audit, now),
-                RecordedChange::Backfill(..) => Taken::Nothing,
-                _ => {
-                    let message = "in memory there is no operator beside the process";
-                    return Err(Error::new(ErrorKind::Unsupported, message).of(name));
-                }
-            };
+            let taken = entry.carry_out(change, audit, now).map_err(|error| error.of(name))?;
             if taken == Taken::Done {
                 entry.record_command(audit, now);
             }

@@ -1,23 +1,21 @@
 //! Dead letters in memory.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 
 use crate::control::dead_letters::{DeadLetter, DeadLetters, Waived};
 use crate::error::Error;
 use crate::key::EncodedKey;
+use crate::moment::from_nanos;
 use crate::stages::position::Generation;
 use crate::stages::retry::retry_after;
 use crate::stages::stage::Side;
 use crate::store::memory::{Entry, MemoryControl, done};
 
-fn us(nanos: u64) -> i64 {
-    i64::try_from(nanos / 1_000).unwrap_or(i64::MAX)
-}
-
-fn after(nanos: u64, pause: Duration) -> i64 {
-    us(nanos).saturating_add(i64::try_from(pause.as_micros()).unwrap_or(i64::MAX))
+fn after(nanos: u64, pause: Duration) -> SystemTime {
+    let now = from_nanos(nanos);
+    now.checked_add(pause).unwrap_or(now)
 }
 
 impl Entry {
@@ -32,13 +30,14 @@ impl Entry {
         let record = &mut self.record;
         record.has_dead_letter = self.dead_letters.iter().any(|letter| letter.side == Side::New);
         record.letters = !self.dead_letters.is_empty();
-        record.due = self.dead_letters.iter().any(|letter| letter.next_attempt_at_us <= us(now));
+        record.due =
+            self.dead_letters.iter().any(|letter| letter.next_attempt_at <= from_nanos(now));
     }
 
     /// What was waived in an older generation is not waived any more.
     pub(super) fn forget_waivers(&mut self, side: Side, now: u64) {
         for letter in self.dead_letters.iter_mut().filter(|letter| letter.side == side) {
-            (letter.waiver, letter.next_attempt_at_us) = (None, us(now));
+            (letter.waiver, letter.next_attempt_at) = (None, from_nanos(now));
         }
     }
 
@@ -63,7 +62,7 @@ impl DeadLetters for MemoryControl {
             Some(letter) => {
                 letter.attempts += 1;
                 (letter.error, letter.generation) = (error.to_owned(), generation.0);
-                letter.failed_at_us = us(now);
+                letter.failed_at = from_nanos(now);
             }
             None => entry.dead_letters.push(DeadLetter {
                 side,
@@ -71,8 +70,8 @@ impl DeadLetters for MemoryControl {
                 generation: generation.0,
                 error: error.to_owned(),
                 attempts: 1,
-                failed_at_us: us(now),
-                next_attempt_at_us: after(now, retry_after(1)),
+                failed_at: from_nanos(now),
+                next_attempt_at: after(now, retry_after(1)),
                 waiver: None,
             }),
         }))
@@ -84,12 +83,12 @@ impl DeadLetters for MemoryControl {
         due: bool,
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<DeadLetter>, Error>> {
-        let now = us(self.clock.now());
+        let now = from_nanos(self.clock.now());
         done(self.with(name, |entry| {
-            let wanted = |letter: &&DeadLetter| !due || letter.next_attempt_at_us <= now;
+            let wanted = |letter: &&DeadLetter| !due || letter.next_attempt_at <= now;
             let mut letters: Vec<DeadLetter> =
                 entry.dead_letters.iter().filter(wanted).cloned().collect();
-            letters.sort_by_key(|letter| letter.failed_at_us);
+            letters.sort_by_key(|letter| letter.failed_at);
             letters.truncate(limit as usize);
             letters
         }))
@@ -103,8 +102,8 @@ impl DeadLetters for MemoryControl {
     ) -> BoxFuture<'a, Result<bool, Error>> {
         let until = after(self.clock.now(), pause);
         done(self.with(name, |entry| match entry.letter(letter.side, &letter.key) {
-            Some(known) if known.next_attempt_at_us == letter.next_attempt_at_us => {
-                known.next_attempt_at_us = until;
+            Some(known) if known.next_attempt_at == letter.next_attempt_at => {
+                known.next_attempt_at = until;
                 true
             }
             _ => false,
@@ -136,12 +135,12 @@ impl DeadLetters for MemoryControl {
         actor: &'a str,
         reason: &'a str,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        let at_us = us(self.clock.now());
+        let at = from_nanos(self.clock.now());
         done(self.with(name, |entry| {
             let letter = entry.letter(side, &key.0);
             letter.is_some_and(|letter| {
                 let (actor, reason) = (actor.to_owned(), reason.to_owned());
-                letter.waiver = Some(Waived { actor, reason, at_us });
+                letter.waiver = Some(Waived { actor, reason, at });
                 true
             })
         }))

@@ -7,6 +7,7 @@ use super::Entry;
 use crate::control::plans::outdated;
 use crate::control::{AuditEvent, Change, Record, VerifyCommand};
 use crate::error::Error;
+use crate::moment;
 use crate::stages::facts::Facts;
 use crate::stages::lineage::Token;
 use crate::stages::position::{Epoch, Generation, Position};
@@ -150,7 +151,7 @@ impl Entry {
         }
         self.record.old_generation = old_generation;
         self.events.push(AuditEvent {
-            at_us: i64::try_from(now / 1_000).unwrap_or(i64::MAX),
+            at: moment::from_nanos(now),
             actor: change.actor.clone(),
             reason: change.reason.clone(),
             from_stage: from.stage,

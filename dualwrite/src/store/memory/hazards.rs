@@ -6,6 +6,7 @@ use super::{MemoryControl, done};
 use crate::control::Control as _;
 use crate::control::hazards::Hazards;
 use crate::error::Error;
+use crate::moment;
 use crate::preflight::finding::Preflight;
 use crate::preflight::report::{Kept, PreflightReport};
 use crate::stages::hazard::{Hazard, HazardScan, changes};
@@ -53,8 +54,8 @@ impl Hazards for MemoryControl {
         instance: &'a str,
         found: &'a Preflight,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        let at_us = i64::try_from(self.clock.now() / 1_000).unwrap_or(i64::MAX);
-        let report = Kept::of(found).by(instance, at_us);
+        let at = moment::from_nanos(self.clock.now());
+        let report = Kept::of(found).by(instance, at);
         done(self.with(name, |entry| entry.preflight = Some(report)))
     }
 

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 
 use crate::control::plans::{NewPlan, Plans, under_way};
 use crate::error::Error;
+use crate::moment;
 use crate::rollout::command::{NewRolloutCommand, RolloutCommand};
 use crate::rollout::state::{PlanMove, PlanRow, PlanUpdate, RolloutState};
 use crate::stages::position::Epoch;
@@ -91,7 +92,7 @@ impl Entry {
 
     pub(super) fn record_command(&mut self, audit: &NewRolloutCommand, now: u64) {
         self.commands.push(RolloutCommand {
-            at_us: i64::try_from(now / 1_000).unwrap_or(i64::MAX),
+            at: moment::from_nanos(now),
             kind: audit.kind,
             approval: audit.approval.clone(),
             detail: audit.detail.clone(),

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use crate::control::tasks::{NewTask, StartedBackfill, Tasks};
 use crate::control::traffic::Traffic;
 use crate::error::Error;
+use crate::moment;
 use crate::stages::stage::Side;
 use crate::store::memory::{Entry, MemoryControl, done};
 
@@ -82,7 +83,7 @@ impl Tasks for MemoryControl {
                 stop_after_failures: task.stop_after_failures,
                 actor: task.actor.clone(),
                 reason: task.reason.clone(),
-                at_us: i64::try_from(now / 1_000).unwrap_or(i64::MAX),
+                at: moment::from_nanos(now),
                 runner: None,
                 waiting: None,
                 halted: false,

@@ -22,10 +22,10 @@ pub(super) const FORGET_WAIVERS: &str = "UPDATE dualwrite_failure SET waived_by 
      WHERE migration = ? AND side = ?";
 
 fn dead_letter_of(row: &SqlRow) -> sqlx::Result<DeadLetter> {
-    let waiver = match row.optional_integer(9)? {
-        Some(at_us) => {
+    let waiver = match row.optional_moment(9)? {
+        Some(at) => {
             let text = |column| row.optional_text(column).map(|text| text.unwrap_or("").to_owned());
-            Some(Waived { actor: text(7)?, reason: text(8)?, at_us })
+            Some(Waived { actor: text(7)?, reason: text(8)?, at })
         }
         None => None,
     };
@@ -35,8 +35,8 @@ fn dead_letter_of(row: &SqlRow) -> sqlx::Result<DeadLetter> {
         generation: row.unsigned(2)?,
         error: row.text(3)?.to_owned(),
         attempts: row.unsigned(4)?,
-        failed_at_us: row.integer(5)?,
-        next_attempt_at_us: row.integer(6)?,
+        failed_at: row.moment(5)?,
+        next_attempt_at: row.moment(6)?,
         waiver,
     })
 }
@@ -98,7 +98,7 @@ impl<DB: Backend> DeadLetters for SqlControl<DB> {
                 name.into(),
                 letter.side.as_str().into(),
                 letter.key.as_str().into(),
-                letter.next_attempt_at_us.into(),
+                letter.next_attempt_at.into(),
             ];
             Ok(self.execute("taking a dead letter", sql, &values).await? > 0)
         })

@@ -28,7 +28,7 @@ fn event_of(row: &SqlRow) -> sqlx::Result<AuditEvent> {
     };
     let ((from_stage, from_ramp), (to_stage, to_ramp)) = (at(3)?, at(5)?);
     Ok(AuditEvent {
-        at_us: row.integer(0)?,
+        at: row.moment(0)?,
         actor: row.text(1)?.to_owned(),
         reason: row.text(2)?.to_owned(),
         from_stage,

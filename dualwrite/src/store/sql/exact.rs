@@ -9,6 +9,7 @@ use crate::control::exact::{ExactCommand, ExactMigrations, ExactOverview, ExactR
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::Error;
+use crate::rollout::command::NewRolloutCommand;
 use crate::stages::position::Epoch;
 use crate::state::unknown_migration;
 use crate::store::exact::authority::maintenance_of;
@@ -39,7 +40,7 @@ fn row_of(row: &SqlRow) -> sqlx::Result<ExactRow> {
             is_primary: row.integer(2)? != 0,
             // What another release has written is as none.
             state: parsed(8)?.and_then(|text| serde_json::from_str(&text).ok()),
-            reported_ago_us: reported_ago,
+            reported_ago: reported_ago.map(Duration::from_micros),
             verification: parsed(11)?.and_then(|text| serde_json::from_str(&text).ok()),
         },
     })
@@ -79,13 +80,12 @@ async fn leave<DB: Backend>(
          (SELECT 1 FROM dualwrite_task t WHERE t.migration = a.name AND t.side = ?){}",
         DB::Adapter::DIALECT.upsert("migration, side", &[])
     );
-    let reason: String = audit.reason.chars().take(TEXT_CHARS_MAX).collect();
     let subject = SqlValue::Text(subject.map(str::to_owned));
     let values = [
         kind.as_str().into(),
         subject.clone(),
         audit.actor.as_str().into(),
-        reason.as_str().into(),
+        reason_of(audit).as_str().into(),
         name.into(),
         kind.as_str().into(),
     ];
@@ -97,6 +97,17 @@ async fn leave<DB: Backend>(
         let same = rows.first().map_or(Ok(0), |row| row.integer(0))? > 0;
         return Ok(Some(if same { Taken::Already } else { Taken::Nothing }));
     }
+    record_left::<DB>(conn, name, audit, epoch).await?;
+    Ok(Some(Taken::Done))
+}
+
+/// The record of a command that was left.
+async fn record_left<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    audit: &NewRolloutCommand,
+    epoch: Epoch,
+) -> sqlx::Result<()> {
     let sql = "INSERT INTO dualwrite_command (migration, at, what, detail, actor, reason, epoch) \
                VALUES (?, {now}, ?, ?, ?, ?, ?)";
     let values = [
@@ -104,11 +115,15 @@ async fn leave<DB: Backend>(
         audit.kind.as_str().into(),
         SqlValue::Text(audit.detail.clone()),
         audit.actor.as_str().into(),
-        reason.as_str().into(),
+        reason_of(audit).as_str().into(),
         epoch.0.into(),
     ];
-    DB::Adapter::execute(conn, sql, &values).await?;
-    Ok(Some(Taken::Done))
+    DB::Adapter::execute(conn, sql, &values).await.map(drop)
+}
+
+/// Cut to what fits.
+fn reason_of(audit: &NewRolloutCommand) -> String {
+    audit.reason.chars().take(TEXT_CHARS_MAX).collect()
 }
 
 /// As [`row_of`] reads them.

@@ -222,9 +222,7 @@ async fn lists<DB: Backend>(
         match row.text(0)? {
             "approval" => found.approvals.push(text.to_owned()),
             "release" => found.releases.push(text.to_owned()),
-            _ => {
-                found.stale.push(StaleMark { kind: StaleKind::named(text), at_us: row.integer(2)? })
-            }
+            _ => found.stale.push(StaleMark { kind: StaleKind::named(text), at: row.moment(2)? }),
         }
     }
     Ok(found)

@@ -27,8 +27,8 @@ pub(super) const READ: &str = "SELECT kind, name, detail, repair, stopped_by, st
 
 pub(super) fn hazard_of(row: &SqlRow) -> sqlx::Result<Hazard> {
     let text = |column| row.optional_text(column).map(|text| text.unwrap_or("").to_owned());
-    let stopped = match row.optional_integer(6)? {
-        Some(at_us) => Some(Stopped { actor: text(4)?, reason: text(5)?, at_us }),
+    let stopped = match row.optional_moment(6)? {
+        Some(at) => Some(Stopped { actor: text(4)?, reason: text(5)?, at }),
         None => None,
     };
     Ok(Hazard {
@@ -148,5 +148,5 @@ impl<DB: Backend> Hazards for SqlControl<DB> {
 /// `None` where another release wrote what this one does not understand.
 fn report_of(row: &SqlRow) -> sqlx::Result<Option<PreflightReport>> {
     let Some(kept) = Kept::of_text(row.text(0)?) else { return Ok(None) };
-    Ok(Some(kept.by(row.text(1)?, row.integer(2)?)))
+    Ok(Some(kept.by(row.text(1)?, row.moment(2)?)))
 }

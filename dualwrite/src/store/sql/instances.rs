@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::stages::lineage::{Mark, Token};
 use crate::store::sql::record::{record_of, record_sql};
 use crate::store::sql::{Conn, SqlControl};
-use crate::transaction::fence_lost;
+use crate::transaction::begin::fence_lost;
 
 /// The columns of an acknowledgement that a newer one replaces.
 const ACKNOWLEDGED: [&str; 9] = [

@@ -2,6 +2,7 @@
 //! exclusive fence, so that no write that began before is still under way, and none that begins later misses it.
 
 use crate::clock;
+use crate::control::Record;
 use crate::control::commands::{Taken, moved};
 use crate::control::maintenance::MaintenanceChange;
 use crate::database::sealed::Adapter as _;
@@ -58,7 +59,7 @@ async fn make<DB: Backend>(
     let rows = rows.map_err(failed)?;
     let row = rows.first().ok_or_else(|| unknown_migration(name))?;
     let found = record_of(row).map_err(failed)?;
-    let now = row.integer(READ_AT).map_err(failed)?;
+    let now = row.moment(READ_AT).map_err(failed)?;
     let epoch = found.position.epoch;
     if let Some(expected) = expected.filter(|expected| *expected != epoch) {
         return Err(moved(name, expected, epoch));
@@ -76,6 +77,19 @@ async fn make<DB: Backend>(
         let values = [next.into(), name.into(), epoch.0.into()];
         DB::Adapter::execute(conn, sql, &values).await.map_err(failed)?;
     }
+    record_event::<DB>(conn, name, &found, audit).await.map_err(failed)?;
+    record::<DB>(conn, name, audit).await.map_err(failed)?;
+    DB::Adapter::notify(conn, name).await.map_err(failed)?;
+    Ok(Taken::Done)
+}
+
+/// The change of a position that stays where it is, at the next epoch.
+async fn record_event<DB: Backend>(
+    conn: &mut Conn<DB>,
+    name: &str,
+    found: &Record,
+    audit: &NewRolloutCommand,
+) -> sqlx::Result<()> {
     let place = [
         i64::from(found.position.stage.code()).into(),
         i64::from(found.position.ramp.basis_points()).into(),
@@ -92,14 +106,11 @@ async fn make<DB: Backend>(
         ramp.clone(),
         stage,
         ramp,
-        next.into(),
+        (found.position.epoch.0 + 1).into(),
         found.token.0.into(),
         found.generation.0.into(),
     ];
-    DB::Adapter::execute(conn, sql, &values).await.map_err(failed)?;
-    record::<DB>(conn, name, audit).await.map_err(failed)?;
-    DB::Adapter::notify(conn, name).await.map_err(failed)?;
-    Ok(Taken::Done)
+    DB::Adapter::execute(conn, sql, &values).await.map(drop)
 }
 
 async fn apply<DB: Backend>(
@@ -122,7 +133,7 @@ async fn apply<DB: Backend>(
         i64::from(closed.code()).into(),
         text(|maintenance| &maintenance.actor),
         text(|maintenance| &maintenance.reason),
-        SqlValue::Integer(maintenance.map(|maintenance| maintenance.until_us)),
+        maintenance.map(|maintenance| maintenance.until).into(),
         name.into(),
         epoch.0.into(),
         token.0.into(),

@@ -53,6 +53,6 @@ pub(super) fn mismatch_of(row: &SqlRow) -> sqlx::Result<Mismatch> {
         key: row.optional_text(2)?.map(str::to_owned),
         old: row.optional_text(3)?.map(Shown::stored),
         new: row.optional_text(4)?.map(Shown::stored),
-        at_us: row.integer(5)?,
+        at: row.moment(5)?,
     })
 }

@@ -1,5 +1,7 @@
 //! The short [`Record`] of a migration, which every instance reads.
 
+use std::time::SystemTime;
+
 use crate::control::Record;
 use crate::database::{SqlRow, position_of};
 use crate::error::{Closed, Maintenance};
@@ -82,6 +84,6 @@ fn maintenance_of(row: &SqlRow, closed: Closed) -> sqlx::Result<Option<Maintenan
     }
     let text = |column| row.optional_text(column).map(|text| text.unwrap_or_default().to_owned());
     let (actor, reason) = (text(CLOSED + 1)?, text(CLOSED + 2)?);
-    let until_us = row.optional_integer(CLOSED + 3)?.unwrap_or_default();
-    Ok(Some(Maintenance { closed, actor, reason, until_us }))
+    let until = row.optional_moment(CLOSED + 3)?.unwrap_or(SystemTime::UNIX_EPOCH);
+    Ok(Some(Maintenance { closed, actor, reason, until }))
 }

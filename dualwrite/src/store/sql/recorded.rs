@@ -72,7 +72,7 @@ pub(super) async fn record<DB: Backend>(
 fn order_of(row: &SqlRow) -> sqlx::Result<RolloutCommand> {
     let kind = RolloutCommandKind::from_name(row.text(1)?);
     Ok(RolloutCommand {
-        at_us: row.integer(0)?,
+        at: row.moment(0)?,
         kind: kind.ok_or_else(|| unexpected(1, "a command to a rollout"))?,
         approval: row.optional_text(2)?.map(str::to_owned),
         actor: row.text(3)?.to_owned(),

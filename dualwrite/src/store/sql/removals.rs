@@ -237,7 +237,7 @@ impl<DB: Backend> Removals for SqlControl<DB> {
             let rows = self.fetch(doing, &sql, &[name.into()]).await?;
             let event = |row: &SqlRow| {
                 Ok(ContractEvent {
-                    at_us: row.integer(0)?,
+                    at: row.moment(0)?,
                     what: row.text(1)?.to_owned(),
                     actor: row.text(2)?.to_owned(),
                     reason: row.text(3)?.to_owned(),

@@ -109,7 +109,7 @@ async fn lists<DB: Backend>(
         match row.text(0)? {
             "approval" => of.approvals.push(text.to_owned()),
             "release" => of.releases.push(text.to_owned()),
-            _ => of.stale.push(StaleMark { kind: StaleKind::named(text), at_us: row.integer(3)? }),
+            _ => of.stale.push(StaleMark { kind: StaleKind::named(text), at: row.moment(3)? }),
         }
     }
     let sql = format!(

@@ -48,7 +48,7 @@ pub(super) fn task_of(row: &SqlRow) -> sqlx::Result<StartedBackfill> {
         stop_after_failures: row.unsigned(3)?,
         actor: row.text(4)?.to_owned(),
         reason: row.text(5)?.to_owned(),
-        at_us: row.integer(6)?,
+        at: row.moment(6)?,
         runner: text(7)?,
         waiting: text(8)?,
         halted: row.text(9)? == "halted",

@@ -49,7 +49,7 @@ fn slot_of(row: &SqlRow) -> sqlx::Result<TrafficSlot> {
         *count = row.unsigned(4 + class)?;
     }
     let side = if row.text(0)? == "old" { Side::Old } else { Side::New };
-    Ok(TrafficSlot { side, at_us: row.integer(1)?, traffic })
+    Ok(TrafficSlot { side, at: row.moment(1)?, traffic })
 }
 
 impl<DB: Backend> Traffic for SqlControl<DB> {

@@ -215,7 +215,7 @@ async fn orders_are_recorded_with_who_and_why_where_they_came_true(control: &dyn
     );
     let epochs: Vec<u64> = orders.iter().map(|audit| audit.epoch.0).collect();
     assert_eq!(epochs, [2, 2, 2, 2, 1, 1]);
-    assert!(orders.windows(2).all(|pair| pair[0].at_us >= pair[1].at_us));
+    assert!(orders.windows(2).all(|pair| pair[0].at >= pair[1].at));
     let newest = control.recorded_commands(NAME, 2).await.unwrap();
     assert_eq!(newest, orders[..2]);
     assert_eq!(control.recorded_commands("another", 9).await.unwrap_or_default(), []);
