@@ -48,7 +48,8 @@ const SLOW: Duration = Duration::from_millis(200);
 const IDLE_NANOS_MAX: f64 = 25.0;
 /// For a call that is compared.
 const SHADOW_NANOS_MAX: f64 = 500.0;
-const SHADOW_ALLOCATIONS_MAX: f64 = 3.0;
+/// Key, its box and the task; now and then a queue of the runtime grows.
+const SHADOW_ALLOCATIONS_MAX: f64 = 3.05;
 /// What publishing metrics may add to a call.
 const METRICS_NANOS_MAX: f64 = 15.0;
 /// What a caller may notice of a mirror that takes 200,000 µs.
