@@ -1,7 +1,6 @@
 //! Dead letters: tried again by themselves, waived by name, gone when the key is copied.
 
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
 
 use dualwrite::{CopySql, ErrorKind, Runtime, Side, Stage, copy::KeySource, defaults::RETRY_AFTER};
 
