@@ -159,7 +159,7 @@ impl Migration {
         self.0.run_preflight().await?;
         self.find_hazards().await?;
         let facts = self.0.control.facts(&self.0.name).await?;
-        let to = destination(facts.position, facts.generation, requested)
+        let to = destination(facts.position, facts.new.generation, requested)
             .map_err(|e| e.of(&self.0.name))?;
         Ok(blockers(&facts, requested, to, &self.0.terms_now().await?))
     }

@@ -48,11 +48,11 @@ pub(crate) mod as_micros {
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub(crate) fn serialize<S: Serializer>(at: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_i64(super::to_micros(*at))
+        to.serialize_i64(crate::moment::to_micros(*at))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
-        i64::deserialize(from).map(super::from_micros)
+        i64::deserialize(from).map(crate::moment::from_micros)
     }
 }
 
@@ -63,7 +63,7 @@ pub(crate) mod span_as_micros {
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub(crate) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_u64(super::micros_of(*span))
+        to.serialize_u64(crate::moment::micros_of(*span))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
@@ -81,7 +81,7 @@ pub(crate) mod some_as_micros {
         span: &Option<Duration>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        span.map(super::micros_of).serialize(to)
+        span.map(crate::moment::micros_of).serialize(to)
     }
 }
 

@@ -3,6 +3,7 @@
 mod circle;
 mod functions;
 pub(crate) mod source;
+mod structs;
 mod words;
 
 use std::collections::BTreeSet;

@@ -194,15 +194,15 @@ impl<'a, DB: Backend> Worker<'a, DB> {
     async fn check_drained(&self) -> Result<Generation, Error> {
         let facts = self.shared.control.facts(&self.shared.name).await?;
         check_stage(facts.position, self.phase.to(), &self.shared.name)?;
-        if self.phase.to() == Side::Old && facts.old_generation == Generation::FIRST {
+        if self.phase.to() == Side::Old && facts.old.generation == Generation::FIRST {
             let message =
                 "nothing was ever written to the new side alone: there is nothing to copy back";
             return Err(Error::new(ErrorKind::Blocked, message));
         }
         let blockers = drained(&facts);
         match (blockers.is_empty(), self.phase.to()) {
-            (true, Side::New) => Ok(facts.generation),
-            (true, Side::Old) => Ok(facts.old_generation),
+            (true, Side::New) => Ok(facts.new.generation),
+            (true, Side::Old) => Ok(facts.old.generation),
             (false, _) => Err(Error::blocked(blockers)),
         }
     }

@@ -198,7 +198,7 @@ fn judge(kind: EvidenceKind, contract: &Contract, facts: &ContractFacts) -> Judg
         EvidenceKind::Complete => complete(contract, facts),
         EvidenceKind::RollbackWindow => rollback_window(contract, facts),
         EvidenceKind::Instances => instances(facts),
-        EvidenceKind::Releases => match facts.facts.releases.as_slice() {
+        EvidenceKind::Releases => match facts.facts.unfenced.releases.as_slice() {
             [] => Ok("no release without this library is declared to run".to_owned()),
             running => Err(format!(
                 "release {} still writes the old side; call `release_gone` when it is stopped",
@@ -224,7 +224,7 @@ fn judge(kind: EvidenceKind, contract: &Contract, facts: &ContractFacts) -> Judg
 }
 
 fn complete(contract: &Contract, facts: &ContractFacts) -> Judged {
-    let (position, age) = (facts.facts.position, facts.facts.stage_age);
+    let (position, age) = (facts.facts.position, facts.facts.stage.age);
     if position.stage != Stage::Complete {
         return Err(format!(
             "the migration stands at {position}; the old side is dropped at complete"
@@ -244,7 +244,7 @@ fn rollback_window(contract: &Contract, facts: &ContractFacts) -> Judged {
                       backfill";
         return Err(reason.to_owned());
     }
-    match contract.rollback_window.checked_sub(facts.facts.stage_age) {
+    match contract.rollback_window.checked_sub(facts.facts.stage.age) {
         Some(left) if !left.is_zero() => {
             Err(format!("the way back is promised for {left:.0?} more"))
         }
@@ -289,8 +289,8 @@ fn writes(contract: &Contract, facts: &ContractFacts) -> Judged {
     if let Some(because) = &contract.unwatched {
         return Ok(format!("writers of the old side are not recorded: {because}"));
     }
-    let age = facts.facts.stage_age;
-    if let Some(ago) = facts.facts.unaware.filter(|ago| *ago < age) {
+    let age = facts.facts.stage.age;
+    if let Some(ago) = facts.facts.unfenced.last_write.filter(|ago| *ago < age) {
         return Err(format!(
             "the old side was written without this library {ago:.0?} ago, after the step to complete; stop that writer, and \
              bring the migration back to `RampDown` and to `Complete` again"
@@ -322,25 +322,25 @@ fn reads(contract: &Contract, facts: &ContractFacts) -> Judged {
 
 fn copied(facts: &ContractFacts) -> Judged {
     let known = &facts.facts;
-    if known.dirty_new > 0 {
-        return Err(format!("{} keys wait to be copied to the new side again", known.dirty_new));
+    if known.new.dirty > 0 {
+        return Err(format!("{} keys wait to be copied to the new side again", known.new.dirty));
     }
-    if known.dead_letters > 0 {
+    if known.new.dead_letters > 0 {
         return Err(format!(
             "{} keys could not be copied to the new side; retry or waive them",
-            known.dead_letters
+            known.new.dead_letters
         ));
     }
-    if !known.backfilled {
-        return Err(format!("the backfill of generation {} is not complete", known.generation));
+    if !known.new.backfilled {
+        return Err(format!("the backfill of generation {} is not complete", known.new.generation));
     }
-    let waived = match known.waived {
+    let waived = match known.new.waived {
         0 => String::new(),
         waived => format!(
             "; {waived} keys that could not be copied were waived, and go with the old side"
         ),
     };
-    Ok(format!("the backfill of generation {} is complete{waived}", known.generation))
+    Ok(format!("the backfill of generation {} is complete{waived}", known.new.generation))
 }
 
 fn verified(facts: &ContractFacts) -> Judged {
@@ -353,13 +353,15 @@ fn verified(facts: &ContractFacts) -> Judged {
                       overridden; go back to `RampDown`, verify, and go on";
         return Err(reason.to_owned());
     }
-    match known.verified == Some(known.generation) {
-        true => {
-            Ok(format!("a verification of all keys was clean in generation {}", known.generation))
-        }
-        false => {
-            Err(format!("no verification of all keys was clean in generation {}", known.generation))
-        }
+    match known.new.verified == Some(known.new.generation) {
+        true => Ok(format!(
+            "a verification of all keys was clean in generation {}",
+            known.new.generation
+        )),
+        false => Err(format!(
+            "no verification of all keys was clean in generation {}",
+            known.new.generation
+        )),
     }
 }
 

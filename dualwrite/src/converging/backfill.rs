@@ -31,8 +31,8 @@ pub(crate) async fn run(
     let facts = shared.control.facts(&shared.name).await?;
     check_stage(facts.position, to, &shared.name)?;
     let generation = match to {
-        Side::New => facts.generation,
-        Side::Old => facts.old_generation,
+        Side::New => facts.new.generation,
+        Side::Old => facts.old.generation,
     };
     if to == Side::Old && generation == Generation::FIRST {
         let message =

@@ -136,11 +136,11 @@ impl<'m> Expanding<'m> {
         let mut found = tightening(&expand, &shape, dialect);
         if !found.is_empty() {
             let facts = self.control.facts(self.name).await?;
-            if facts.position.stage != Stage::Complete || !facts.backfilled {
+            if facts.position.stage != Stage::Complete || !facts.new.backfilled {
                 let why = format!(
                     "the migration stands at {}{}, where somebody may write the old side alone",
                     facts.position,
-                    if facts.backfilled { "" } else { ", not everything is copied" }
+                    if facts.new.backfilled { "" } else { ", not everything is copied" }
                 );
                 let action = "apply these statements at complete";
                 found.extend(found.first().map(|need| need.also("tighten_early", why, action)));

@@ -95,7 +95,7 @@ pub(crate) async fn health(shared: &Joined) -> GuardReport {
 }
 
 pub(crate) fn dead_letters(facts: &Facts) -> u64 {
-    facts.dead_letters + facts.old_dead_letters
+    facts.new.dead_letters + facts.old.dead_letters
 }
 
 /// Counts a verdict, and which guards were breached.

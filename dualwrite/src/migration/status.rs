@@ -114,7 +114,7 @@ pub struct Status {
 /// What stands between here and the next stage, if there is one.
 fn before_next(facts: &Facts, terms: &Terms) -> Option<Vec<Blocker>> {
     let requested = Move::Advance(facts.position.stage.next()?);
-    let to = destination(facts.position, facts.generation, requested).ok()?;
+    let to = destination(facts.position, facts.new.generation, requested).ok()?;
     Some(blockers(facts, requested, to, terms))
 }
 
@@ -136,7 +136,7 @@ impl Migration {
         let blockers = before_next(&facts, &terms).unwrap_or_default();
         let (_, health) = verdict(shared, &guards(shared), Some(dead_letters(&facts)));
         Ok(Status {
-            maintenance: facts.maintenance.clone(),
+            maintenance: facts.operated.maintenance.clone(),
             recent: recent(shared),
             mirror: shared.mirror(),
             fields: fields(shared),
@@ -146,19 +146,19 @@ impl Migration {
             health,
             migration: shared.name.to_string(),
             position: facts.position,
-            generation: facts.generation,
+            generation: facts.new.generation,
             remaining: backfill.as_ref().map(BackfillProgress::remaining),
             percent: backfill.as_ref().map(BackfillProgress::percent),
             backfill,
             started: explained(shared.control.tasks(&shared.name).await?, &facts.instances),
             verification: verification.map(|state| state.report),
-            verified: facts.verified,
+            verified: facts.new.verified,
             stale: facts.stale.clone(),
             hazards: facts.hazards.clone(),
-            dirty_old: facts.dirty_old,
-            dirty_new: facts.dirty_new,
-            dead_letters: facts.dead_letters,
-            waived: facts.waived + facts.old_waived,
+            dirty_old: facts.old.dirty,
+            dirty_new: facts.new.dirty,
+            dead_letters: facts.new.dead_letters,
+            waived: facts.new.waived + facts.old.waived,
             instances: facts.instances,
             methods: shared.methods().iter().map(|method| method.report()).collect(),
             counters: shared.counters.report(),

@@ -1,11 +1,13 @@
 //! An operator who turns the dial wherever the library lets it, and what instances tell of themselves.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::state::{CopyStep, Instance, Read, ReadStep, State, Worker, Write, WriteStep};
 use super::world::{Guard, World};
 use crate::control::Change;
-use crate::stages::facts::{Facts, InstanceReport};
+use crate::stages::facts::{
+    Facts, InstanceReport, Operated, SideFacts, StageFacts, Unfenced, Unsettled,
+};
 use crate::stages::lineage::Token;
 use crate::stages::moves::{Destination, Move};
 use crate::stages::position::{Epoch, Position};
@@ -34,25 +36,30 @@ impl World {
             terms: None,
             alike: 1,
         };
-        Facts {
-            killed: None,
-            sample: crate::stages::sample::SampleOverride::default(),
-            maintenance: None,
-            converging: crate::stages::facts::Unsettled::default(),
-            position: control.position,
-            token: control.at().token,
+        let new = SideFacts {
             generation: control.generation,
-            stage_epoch: control.stage_epoch,
-            stage_age: Duration::ZERO,
             backfilled: control.is_backfilled(),
             verified: control.verified(),
-            dirty_old: dirty(0),
-            dirty_new: dirty(1),
-            old_generation: control.old_generation,
-            old_backfilled: control.is_copied_back(),
-            old_verified: control.old_verified(),
-            old_dead_letters: 0,
-            old_waived: 0,
+            dirty: dirty(1),
+            dead_letters: state.rows.iter().filter(|row| row.has_dead_letter).count() as u64,
+            ..SideFacts::default()
+        };
+        let old = SideFacts {
+            generation: control.old_generation,
+            backfilled: control.is_copied_back(),
+            verified: control.old_verified(),
+            dirty: dirty(0),
+            ..SideFacts::default()
+        };
+        Facts {
+            operated: Operated::default(),
+            converging: Unsettled::default(),
+            position: control.position,
+            token: control.at().token,
+            stage: StageFacts { epoch: control.stage_epoch, ..StageFacts::default() },
+            new,
+            old,
+            unfenced: Unfenced::default(),
             verification: None,
             hazards: Vec::new(),
             stale: control
@@ -60,12 +67,6 @@ impl World {
                 .iter()
                 .map(|mark| StaleMark { kind: mark.kind, at: SystemTime::UNIX_EPOCH })
                 .collect(),
-            waived: 0,
-            approvals: Vec::new(),
-            releases: Vec::new(),
-            contract_begun: false,
-            unaware: None,
-            dead_letters: state.rows.iter().filter(|row| row.has_dead_letter).count() as u64,
             instances: state.instances.iter().filter(|i| i.listed).map(report).collect(),
         }
     }
@@ -96,21 +97,23 @@ impl World {
     /// A gate is taken out by telling it what it wants to hear.
     fn mislead(&self, facts: &mut Facts, requested: Move) {
         match self.without {
-            Some(Guard::CleanRollback) => facts.dirty_old = 0,
-            Some(Guard::CleanAdvance) => facts.dirty_new = 0,
+            Some(Guard::CleanRollback) => facts.old.dirty = 0,
+            Some(Guard::CleanAdvance) => facts.new.dirty = 0,
             Some(Guard::ProvenAdvance) => {
-                facts.backfilled = true;
-                facts.verified = Some(facts.generation);
+                facts.new.backfilled = true;
+                facts.new.verified = Some(facts.new.generation);
             }
             Some(Guard::ProvenReturn) => {
-                facts.old_backfilled = true;
-                facts.old_verified = Some(facts.old_generation);
+                facts.old.backfilled = true;
+                facts.old.verified = Some(facts.old.generation);
             }
             Some(Guard::WithdrawnProof) if !facts.stale.is_empty() => {
                 facts.stale.clear();
-                facts.verified = Some(facts.generation);
+                facts.new.verified = Some(facts.new.generation);
             }
-            Some(Guard::LazyEnd) if facts.position.stage == Stage::Live => facts.backfilled = true,
+            Some(Guard::LazyEnd) if facts.position.stage == Stage::Live => {
+                facts.new.backfilled = true
+            }
             Some(Guard::AcknowledgedComplete) if facts.position.stage >= Stage::Live => {
                 facts.instances.clear();
             }

@@ -71,7 +71,7 @@ impl Operator {
 fn next(facts: &Facts) -> Option<(Stage, Vec<Blocker>)> {
     let stage = facts.position.stage.next()?;
     let requested = Move::Advance(stage);
-    let to = destination(facts.position, facts.generation, requested).ok()?;
+    let to = destination(facts.position, facts.new.generation, requested).ok()?;
     let against = match declared(facts, to) {
         Ok(terms) => blockers(facts, requested, to, &terms),
         Err(blocker) => vec![blocker],
@@ -80,6 +80,6 @@ fn next(facts: &Facts) -> Option<(Stage, Vec<Blocker>)> {
 }
 
 fn back(facts: &Facts) -> Option<Stage> {
-    let to = destination(facts.position, facts.generation, Move::Rollback).ok()?;
+    let to = destination(facts.position, facts.new.generation, Move::Rollback).ok()?;
     Some(to.stage)
 }

@@ -68,7 +68,11 @@ fn in_flight(facts: &Facts, change: MaintenanceChange) -> u64 {
 }
 
 fn said(facts: &Facts) -> String {
-    facts.maintenance.as_ref().map_or_else(|| "all calls are open".to_owned(), ToString::to_string)
+    facts
+        .operated
+        .maintenance
+        .as_ref()
+        .map_or_else(|| "all calls are open".to_owned(), ToString::to_string)
 }
 
 /// What an instance that has not heard of it does.

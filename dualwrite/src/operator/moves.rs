@@ -39,8 +39,8 @@ pub(super) async fn run(
         let text = format!("it is {} already", facts.position);
         return Ok(CommandOutcome::of(name, &facts, execution.options.dry_run, text));
     }
-    let to =
-        destination(facts.position, facts.generation, requested).map_err(|error| error.of(name))?;
+    let to = destination(facts.position, facts.new.generation, requested)
+        .map_err(|error| error.of(name))?;
     if execution.options.dry_run {
         return Ok(dry_run(name, &facts, requested, to, gates));
     }
@@ -97,11 +97,11 @@ fn dry_run(
 }
 
 fn way_back(from: Position, facts: &Facts) -> Option<String> {
-    if let Ok(back) = destination(from, facts.generation, Move::Rollback) {
+    if let Ok(back) = destination(from, facts.new.generation, Move::Rollback) {
         return Some(format!("`rollback` leads to {}", back.stage));
     }
     let before = Stage::ALL.into_iter().rev().find(|stage| *stage < from.stage)?;
-    destination(from, facts.generation, Move::StepBack(before)).ok()?;
+    destination(from, facts.new.generation, Move::StepBack(before)).ok()?;
     Some(format!("`step-back` leads to {before}"))
 }
 
@@ -152,7 +152,7 @@ async fn attempt(execution: &Execution<'_>, requested: Move, gates: &[Gate]) -> 
     let (control, name, options) = (execution.control, execution.name, execution.options);
     let facts = control.facts(name).await?;
     let of = |error: Error| error.of(name);
-    let to = destination(facts.position, facts.generation, requested).map_err(of)?;
+    let to = destination(facts.position, facts.new.generation, requested).map_err(of)?;
     let terms = match declared(&facts, to) {
         Ok(terms) => terms,
         Err(blocker) => return Err(of(Error::blocked(vec![blocker]))),

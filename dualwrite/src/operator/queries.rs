@@ -42,7 +42,7 @@ impl Operator {
         else {
             return Ok(Vec::new());
         };
-        let to = destination(facts.position, facts.generation, requested)
+        let to = destination(facts.position, facts.new.generation, requested)
             .map_err(|error| error.of(name))?;
         Ok(match declared(&facts, to) {
             Ok(terms) => blockers(&facts, requested, to, &terms),

@@ -281,12 +281,12 @@ impl Series<'_> {
     /// What the control tables say.
     pub(crate) fn facts(&self, facts: &Facts, closed: &[Blocker]) {
         self.set(INSTANCES, facts.live() as f64, []);
-        self.set(DEAD_LETTERS, facts.old_dead_letters as f64, [("side", "old")]);
-        self.set(DEAD_LETTERS, facts.dead_letters as f64, [("side", "new")]);
-        self.set(WAIVED, facts.old_waived as f64, [("side", "old")]);
-        self.set(WAIVED, facts.waived as f64, [("side", "new")]);
-        self.set(DIRTY, facts.dirty_old as f64, [("side", "old")]);
-        self.set(DIRTY, facts.dirty_new as f64, [("side", "new")]);
+        self.set(DEAD_LETTERS, facts.old.dead_letters as f64, [("side", "old")]);
+        self.set(DEAD_LETTERS, facts.new.dead_letters as f64, [("side", "new")]);
+        self.set(WAIVED, facts.old.waived as f64, [("side", "old")]);
+        self.set(WAIVED, facts.new.waived as f64, [("side", "new")]);
+        self.set(DIRTY, facts.old.dirty as f64, [("side", "old")]);
+        self.set(DIRTY, facts.new.dirty as f64, [("side", "new")]);
         self.set(UNSETTLED, facts.converging.keys as f64, []);
         self.set(IN_FLIGHT, facts.converging.writes as f64, []);
         for gate in Gate::ALL {

@@ -36,7 +36,7 @@ pub(super) fn facts(shared: &Joined, facts: Option<&Facts>) {
     let backfill = shared.take_gathered();
     let closed = facts.position.stage.next().and_then(|next| {
         let requested = Move::Advance(next);
-        let to = destination(facts.position, facts.generation, requested).ok()?;
+        let to = destination(facts.position, facts.new.generation, requested).ok()?;
         Some(blockers(facts, requested, to, &shared.terms()))
     });
     guarded(shared, || {

@@ -86,7 +86,7 @@ pub(crate) async fn follow(
     let position = facts.position;
     let requested = next_move(plan, row.step, position).ok().flatten();
     let to = requested.and_then(|requested| {
-        let to = destination(position, facts.generation, requested).ok()?;
+        let to = destination(position, facts.new.generation, requested).ok()?;
         Some(blockers(&facts, requested, to, &terms))
     });
     let last = match row.epoch == position.epoch {
@@ -98,9 +98,9 @@ pub(crate) async fn follow(
         row,
         position,
         last: last.as_ref(),
-        approvals: &facts.approvals,
-        backfilled: facts.backfilled,
-        verified: facts.verified == Some(facts.generation),
+        approvals: &facts.stage.approvals,
+        backfilled: facts.new.backfilled,
+        verified: facts.new.verified == Some(facts.new.generation),
         health: health(shared).await,
         blockers: to.as_deref().unwrap_or_default(),
         work,

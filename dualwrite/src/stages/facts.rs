@@ -54,47 +54,85 @@ pub struct InstanceReport {
 pub(crate) struct Facts {
     pub(crate) position: Position,
     pub(crate) token: Token,
-    pub(crate) generation: Generation,
-    /// The epoch at which the present stage was entered.
-    pub(crate) stage_epoch: Epoch,
-    pub(crate) stage_age: Duration,
-    pub(crate) backfilled: bool,
-    pub(crate) verified: Option<Generation>,
-    pub(crate) dirty_old: u64,
-    pub(crate) dirty_new: u64,
-    /// Keys that could not be copied to new, and nobody waived.
-    pub(crate) dead_letters: u64,
-    pub(crate) waived: u64,
-    /// Raised whenever new alone begins to be written.
-    pub(crate) old_generation: Generation,
-    pub(crate) old_backfilled: bool,
-    pub(crate) old_verified: Option<Generation>,
-    pub(crate) old_dead_letters: u64,
-    pub(crate) old_waived: u64,
+    pub(crate) stage: StageFacts,
+    pub(crate) new: SideFacts,
+    pub(crate) old: SideFacts,
     /// Why the sides may differ, one of each kind: the reason why nothing is verified.
     pub(crate) stale: Vec<StaleMark>,
     /// The newest verification, ended or not; unknown where figures are published for many migrations.
     pub(crate) verification: Option<LastVerification>,
     /// What the catalogue said at the last look.
     pub(crate) hazards: Vec<Hazard>,
-    /// Approvals that were given since the present stage was entered.
-    pub(crate) approvals: Vec<String>,
-    /// Releases without this library that are said to run.
-    pub(crate) releases: Vec<String>,
-    /// How long ago old was last written without this library, as far as known.
-    pub(crate) unaware: Option<Duration>,
-    /// Somebody has begun to drop old.
-    pub(crate) contract_begun: bool,
-    /// Who has set the kill switch in the control tables.
-    pub(crate) killed: Option<String>,
-    /// What operators want compared.
-    pub(crate) sample: SampleOverride,
-    /// Which calls are closed, and why.
-    pub(crate) maintenance: Option<Maintenance>,
+    pub(crate) unfenced: Unfenced,
+    pub(crate) operated: Operated,
     /// What is under way in converging mode.
     pub(crate) converging: Unsettled,
     /// Live instances only: a lease that ran out no longer counts.
     pub(crate) instances: Vec<InstanceReport>,
+}
+
+/// What is known of copies to one side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SideFacts {
+    /// Of the old side, it is raised whenever the new side begins to be written alone.
+    pub(crate) generation: Generation,
+    /// Its generation is copied.
+    pub(crate) backfilled: bool,
+    /// The generation that a verification found equal.
+    pub(crate) verified: Option<Generation>,
+    /// Keys to be copied again.
+    pub(crate) dirty: u64,
+    /// Keys that could not be copied, and nobody waived.
+    pub(crate) dead_letters: u64,
+    /// Keys that could not be copied, and somebody waived.
+    pub(crate) waived: u64,
+}
+
+/// Of the first generation, and nothing is copied.
+impl Default for SideFacts {
+    fn default() -> Self {
+        Self {
+            generation: Generation::FIRST,
+            backfilled: false,
+            verified: None,
+            dirty: 0,
+            dead_letters: 0,
+            waived: 0,
+        }
+    }
+}
+
+/// What is known of the present stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StageFacts {
+    /// At which it was entered.
+    pub(crate) epoch: Epoch,
+    /// How long ago that was.
+    pub(crate) age: Duration,
+    /// Approvals that were given since.
+    pub(crate) approvals: Vec<String>,
+}
+
+/// Who writes the old side without the fence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unfenced {
+    /// Releases without this library that are said to run.
+    pub(crate) releases: Vec<String>,
+    /// How long ago the old side was last written without this library, as far as known.
+    pub(crate) last_write: Option<Duration>,
+}
+
+/// What operators have set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Operated {
+    /// Who has set the kill switch in the control tables.
+    pub(crate) killed: Option<String>,
+    /// What is to be compared.
+    pub(crate) sample: SampleOverride,
+    /// Which calls are closed, and why.
+    pub(crate) maintenance: Option<Maintenance>,
+    /// Somebody has begun to drop the old side.
+    pub(crate) contract_begun: bool,
 }
 
 impl Facts {

@@ -93,8 +93,8 @@ fn mirrored(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
 /// While calls are closed, time says nothing of them.
 fn soaked(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
     let soaks = facts.position.stage == Stage::Live && !facts.position.closed.is_closed();
-    if soaks && facts.stage_age < terms.soak {
-        let left = terms.soak - facts.stage_age;
+    if soaks && facts.stage.age < terms.soak {
+        let left = terms.soak - facts.stage.age;
         block(found, Gate::Soaked, format!("live has to last for {left:.0?} more"));
     }
 }
@@ -127,7 +127,7 @@ fn block(found: &mut Vec<Blocker>, gate: Gate, reason: String) {
 
 /// Instances that still have operations of an earlier stage in flight.
 pub(crate) fn drained(facts: &Facts) -> Vec<Blocker> {
-    let late = facts.instances.iter().filter(|instance| instance.drained < facts.stage_epoch);
+    let late = facts.instances.iter().filter(|instance| instance.drained < facts.stage.epoch);
     late.map(|instance| Blocker {
         gate: Gate::Drained,
         reason: format!(
@@ -139,7 +139,7 @@ pub(crate) fn drained(facts: &Facts) -> Vec<Blocker> {
 }
 
 fn killed(facts: &Facts, found: &mut Vec<Blocker>) {
-    if let Some(actor) = &facts.killed {
+    if let Some(actor) = &facts.operated.killed {
         let reason = format!(
             "{actor} has set the kill switch of this migration; take it back before anything goes forward"
         );
@@ -174,8 +174,8 @@ fn supported(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
 fn clean(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
     let then = facts.position.with_stage(to.stage).with_ramp(to.ramp);
     let (side, dirty) = match to.goes_forward(facts.position) {
-        true => (Side::New, facts.dirty_new),
-        false => (Side::Old, facts.dirty_old),
+        true => (Side::New, facts.new.dirty),
+        false => (Side::Old, facts.old.dirty),
     };
     if dirty > 0 && is_read(then, side) {
         let reason = format!("{dirty} keys wait to be copied to {side} again");
@@ -204,7 +204,7 @@ fn settled(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
 }
 
 fn no_dead_letters(facts: &Facts, found: &mut Vec<Blocker>) {
-    no_letters(facts.dead_letters, facts.waived, "", found);
+    no_letters(facts.new.dead_letters, facts.new.waived, "", found);
 }
 
 fn no_letters(letters: u64, waived: u64, back: &str, found: &mut Vec<Blocker>) {
@@ -221,14 +221,14 @@ fn copied(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
     no_dead_letters(facts, found);
     // A lazy migration copies a key that is missing in new; only in the first generation can a key
     // that is there not be stale.
-    if terms.lazy && facts.generation == Generation::FIRST {
+    if terms.lazy && facts.new.generation == Generation::FIRST {
         let stale = facts.stale.iter().filter(|mark| !mark.kind.is_copied_lazily());
         if let Some(reasons) = reasons(&stale.copied().collect::<Vec<_>>()) {
             let reason =
                 format!("{reasons}: repair what differs, and run a verification of all keys");
             block(found, Gate::Verified, reason);
         }
-        for instance in facts.instances.iter().filter(|one| !facts.backfilled && !one.lazy) {
+        for instance in facts.instances.iter().filter(|one| !facts.new.backfilled && !one.lazy) {
             let reason = format!(
                 "instance {} (release {}) does not copy what it misses on the new side; replace it, or run the \
                  backfill first",
@@ -240,7 +240,7 @@ fn copied(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
     }
     backfilled(facts, found);
     verified(facts, found);
-    if facts.generation > Generation::FIRST && !terms.sees_new {
+    if facts.new.generation > Generation::FIRST && !terms.sees_new {
         let reason = "keys deleted from the old side at off may still be on the new side, where nobody finds them: give \
                       the copy function `new_source`";
         block(found, Gate::Verified, reason.to_owned());
@@ -248,15 +248,15 @@ fn copied(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
 }
 
 fn backfilled(facts: &Facts, found: &mut Vec<Blocker>) {
-    if !facts.backfilled {
-        let reason = format!("run the backfill of generation {}", facts.generation);
+    if !facts.new.backfilled {
+        let reason = format!("run the backfill of generation {}", facts.new.generation);
         block(found, Gate::Backfilled, reason);
     }
 }
 
 fn verified(facts: &Facts, found: &mut Vec<Blocker>) {
-    if facts.verified != Some(facts.generation) {
-        let reason = format!("run the verification of generation {}", facts.generation);
+    if facts.new.verified != Some(facts.new.generation) {
+        let reason = format!("run the verification of generation {}", facts.new.generation);
         let reason = unproven(facts, reason);
         block(found, Gate::Verified, reason);
     }
@@ -265,7 +265,7 @@ fn verified(facts: &Facts, found: &mut Vec<Blocker>) {
 /// What the newest verification found, what has withdrawn a proof besides, and what to do. `advice` is for where nobody
 /// has looked yet.
 fn unproven(facts: &Facts, advice: String) -> String {
-    let generations = [facts.generation.0, facts.old_generation.0];
+    let generations = [facts.new.generation.0, facts.old.generation.0];
     let last = facts.verification.as_ref().filter(|last| last.generations == generations);
     let found = last.and_then(|last| {
         let LastVerification { compared, differing, .. } = last;
@@ -312,7 +312,7 @@ fn unproven(facts: &Facts, advice: String) -> String {
 fn approved(facts: &Facts, reaches: Stage, terms: &Terms, found: &mut Vec<Blocker>) {
     for (stage, name) in &terms.approvals {
         let entered = facts.position.reaches() < *stage && reaches >= *stage;
-        if entered && !facts.approvals.contains(name) {
+        if entered && !facts.stage.approvals.contains(name) {
             let reason = format!("{stage} needs the approval `{name}`: `migration.approve(…)`");
             block(found, Gate::Approved, reason);
         }
@@ -320,13 +320,13 @@ fn approved(facts: &Facts, reaches: Stage, terms: &Terms, found: &mut Vec<Blocke
 }
 
 fn released(facts: &Facts, terms: &Terms, found: &mut Vec<Blocker>) {
-    for release in &facts.releases {
+    for release in &facts.unfenced.releases {
         let reason = format!(
             "release {release} still writes the old side; call `release_gone` when it is stopped"
         );
         block(found, Gate::Released, reason);
     }
-    if let Some(age) = facts.unaware
+    if let Some(age) = facts.unfenced.last_write
         && age < terms.unaware_window
     {
         let reason = format!(
@@ -373,7 +373,7 @@ fn old_is_there(facts: &Facts, to: Destination, found: &mut Vec<Blocker>) {
     if facts.position.reaches() < Stage::Complete || to.stage > Stage::RampDown {
         return;
     }
-    if facts.contract_begun {
+    if facts.operated.contract_begun {
         let reason = "somebody has begun to drop the old side: there is no way back; see `migration.contract().events()`";
         block(found, Gate::Contracted, reason.to_owned());
     }
@@ -395,15 +395,15 @@ fn copied_back(facts: &Facts, to: Destination, terms: &Terms, found: &mut Vec<Bl
         block(found, Gate::CopiedBack, reason.to_owned());
     }
     let leaves = facts.position.stage >= Stage::RampDown && to.stage <= Stage::Live;
-    if !leaves || facts.old_generation == Generation::FIRST {
+    if !leaves || facts.old.generation == Generation::FIRST {
         return;
     }
-    if !facts.old_backfilled {
+    if !facts.old.backfilled {
         let reason = "the old side lacks what was written to the new side alone: run `migration.backfill().reverse()`";
         block(found, Gate::CopiedBack, reason.to_owned());
     }
-    no_letters(facts.old_dead_letters, facts.old_waived, " back", found);
-    if facts.old_verified != Some(facts.old_generation) {
+    no_letters(facts.old.dead_letters, facts.old.waived, " back", found);
+    if facts.old.verified != Some(facts.old.generation) {
         let reason = "run the verification of what was copied back".to_owned();
         block(found, Gate::Verified, unproven(facts, reason));
     }

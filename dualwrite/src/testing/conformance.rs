@@ -212,14 +212,14 @@ async fn a_step_back_to_off_raises_the_generation(control: &dyn Control) {
 async fn a_verification_counts_for_both_sides(control: &dyn Control) {
     join(control, &beat("a"), true).await.unwrap();
     let facts = control.facts(NAME).await.unwrap();
-    assert_eq!((facts.old_generation, facts.old_verified), (Generation(1), None));
+    assert_eq!((facts.old.generation, facts.old.verified), (Generation(1), None));
     assert!(!control.verified(NAME, "v", [Generation(1), Generation(2)]).await.unwrap());
-    assert_eq!(control.facts(NAME).await.unwrap().old_verified, None);
+    assert_eq!(control.facts(NAME).await.unwrap().old.verified, None);
     // Also the second time, when nothing is left to change.
     for _ in 0..2 {
         assert!(control.verified(NAME, "v", [Generation(1), Generation(1)]).await.unwrap());
     }
-    assert_eq!(control.facts(NAME).await.unwrap().old_verified, Some(Generation(1)));
+    assert_eq!(control.facts(NAME).await.unwrap().old.verified, Some(Generation(1)));
 }
 
 async fn a_verification_is_resumed_and_superseded(control: &dyn Control) {
@@ -288,18 +288,18 @@ async fn an_approval_holds_until_the_stage_is_left(control: &dyn Control) {
     join(control, &beat("a"), true).await.unwrap();
     control.approve(NAME, "dba", "ada", "looked at it").await.unwrap();
     control.approve(NAME, "dba", "eve", "so did I").await.unwrap();
-    assert_eq!(control.facts(NAME).await.unwrap().approvals, ["dba"]);
+    assert_eq!(control.facts(NAME).await.unwrap().stage.approvals, ["dba"]);
     advance(control, Stage::DualWrite).await.unwrap();
-    assert!(control.facts(NAME).await.unwrap().approvals.is_empty());
+    assert!(control.facts(NAME).await.unwrap().stage.approvals.is_empty());
 }
 
 async fn releases_are_declared_and_gone(control: &dyn Control) {
     join(control, &beat("a"), true).await.unwrap();
     control.declare(NAME, "0.9", false).await.unwrap();
     control.declare(NAME, "0.9", false).await.unwrap();
-    assert_eq!(control.facts(NAME).await.unwrap().releases, ["0.9"]);
+    assert_eq!(control.facts(NAME).await.unwrap().unfenced.releases, ["0.9"]);
     control.declare(NAME, "0.9", true).await.unwrap();
-    assert!(control.facts(NAME).await.unwrap().releases.is_empty());
+    assert!(control.facts(NAME).await.unwrap().unfenced.releases.is_empty());
 }
 
 async fn samples_of_mismatches_are_bounded(control: &dyn Control) {

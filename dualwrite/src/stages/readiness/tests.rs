@@ -5,7 +5,7 @@ mod each_gate;
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::stages::facts::InstanceReport;
+use crate::stages::facts::{InstanceReport, Operated, SideFacts, StageFacts, Unfenced};
 use crate::stages::hazard::Stopped;
 use crate::stages::moves::destination;
 use crate::stages::position::{Epoch, Percent, Position};
@@ -13,36 +13,25 @@ use crate::stages::stale::{StaleKind, StaleMark};
 
 fn facts(stage: Stage, ramp: u16) -> Facts {
     Facts {
-        maintenance: None,
-        killed: None,
-        sample: crate::stages::sample::SampleOverride::default(),
-        converging: crate::stages::facts::Unsettled::default(),
+        operated: Operated::default(),
+        converging: Unsettled::default(),
         token: crate::stages::lineage::Token::default(),
         position: Position {
             epoch: Epoch(9),
             ..Position::start().with_stage(stage).with_ramp(Percent::new(ramp).unwrap())
         },
-        generation: Generation(2),
-        stage_epoch: Epoch(8),
-        stage_age: Duration::from_secs(60),
-        backfilled: true,
-        verified: Some(Generation(2)),
-        dirty_old: 0,
-        dirty_new: 0,
-        dead_letters: 0,
-        waived: 0,
-        old_generation: Generation::FIRST,
-        old_backfilled: false,
-        old_verified: None,
-        old_dead_letters: 0,
-        old_waived: 0,
+        stage: StageFacts { epoch: Epoch(8), age: Duration::from_secs(60), approvals: Vec::new() },
+        new: SideFacts {
+            generation: Generation(2),
+            backfilled: true,
+            verified: Some(Generation(2)),
+            ..SideFacts::default()
+        },
+        old: SideFacts::default(),
         stale: Vec::new(),
         verification: None,
         hazards: Vec::new(),
-        approvals: Vec::new(),
-        releases: Vec::new(),
-        contract_begun: false,
-        unaware: None,
+        unfenced: Unfenced::default(),
         instances: vec![InstanceReport {
             id: "a".into(),
             release: "1.0".into(),
@@ -66,7 +55,7 @@ fn gates(facts: &Facts, requested: Move, terms: Terms) -> Vec<Gate> {
 }
 
 fn blockers_of(facts: &Facts, requested: Move, terms: &Terms) -> Vec<Gate> {
-    let to = destination(facts.position, facts.generation, requested).unwrap();
+    let to = destination(facts.position, facts.new.generation, requested).unwrap();
     blockers(facts, requested, to, terms).into_iter().map(|blocker| blocker.gate).collect()
 }
 
@@ -103,7 +92,7 @@ fn going_live_waits_for_the_mirror_writes_of_every_live_instance() {
 fn a_gate_that_a_verification_keeps_shut_says_what_it_found() {
     let reason = |verification, stale: &[StaleKind]| {
         let mut facts = facts(Stage::Shadow, 0);
-        facts.verified = None;
+        facts.new.verified = None;
         facts.verification = Some(verification);
         facts.stale = stale
             .iter()
@@ -111,7 +100,7 @@ fn a_gate_that_a_verification_keeps_shut_says_what_it_found() {
             .collect();
         let terms = Terms { sees_new: true, ..Terms::default() };
         let requested = Move::Advance(Stage::Live);
-        let to = destination(facts.position, facts.generation, requested).unwrap();
+        let to = destination(facts.position, facts.new.generation, requested).unwrap();
         let [blocker] = blockers(&facts, requested, to, &terms).try_into().unwrap();
         assert_eq!(blocker.gate, Gate::Verified);
         blocker.reason
@@ -170,16 +159,16 @@ fn a_forward_move_waits_for_an_instance_that_has_not_drained() {
 #[test]
 fn going_live_needs_this_generations_backfill_and_verification() {
     let mut facts = facts(Stage::Shadow, 0);
-    facts.verified = Some(Generation(1));
-    facts.backfilled = false;
+    facts.new.verified = Some(Generation(1));
+    facts.new.backfilled = false;
     for requested in [Move::Advance(Stage::Live), Move::Ramp(Percent::new(1).unwrap())] {
         assert_eq!(gates(&facts, requested, Terms::default()), [Gate::Backfilled, Gate::Verified]);
         let lazy = Terms { lazy: true, ..Terms::default() };
         assert_eq!(gates(&facts, requested, lazy.clone()), [Gate::Backfilled, Gate::Verified]);
-        facts.generation = Generation::FIRST;
-        facts.verified = None;
+        facts.new.generation = Generation::FIRST;
+        facts.new.verified = None;
         assert_eq!(gates(&facts, requested, lazy.clone()), []);
-        facts.generation = Generation(2);
+        facts.new.generation = Generation(2);
     }
 }
 
@@ -187,7 +176,7 @@ fn going_live_needs_this_generations_backfill_and_verification() {
 fn a_lazy_migration_does_not_go_live_with_what_a_copy_would_not_bring() {
     let lazy = Terms { lazy: true, ..Terms::default() };
     let mut facts = facts(Stage::Shadow, 0);
-    (facts.generation, facts.verified) = (Generation::FIRST, None);
+    (facts.new.generation, facts.new.verified) = (Generation::FIRST, None);
     facts.stale = vec![StaleMark { kind: StaleKind::Missing, at: SystemTime::UNIX_EPOCH }];
     assert_eq!(gates(&facts, Move::Advance(Stage::Live), lazy.clone()), []);
     facts.stale.push(StaleMark { kind: StaleKind::Truncated, at: SystemTime::UNIX_EPOCH });
@@ -213,10 +202,10 @@ fn complete_waits_for_writers_that_nobody_sees_and_for_sequences() {
 #[test]
 fn what_withdrew_a_proof_is_told() {
     let mut facts = facts(Stage::RampDown, 0);
-    facts.verified = None;
+    facts.new.verified = None;
     facts.stale = vec![StaleMark { kind: StaleKind::Truncated, at: SystemTime::UNIX_EPOCH }];
     let requested = Move::Advance(Stage::Complete);
-    let to = destination(facts.position, facts.generation, requested).unwrap();
+    let to = destination(facts.position, facts.new.generation, requested).unwrap();
     let found = blockers(&facts, requested, to, &Terms::default());
     let reason = &found[0].reason;
     assert!(reason.starts_with("the old table was truncated: run the verif"), "{reason}");
@@ -225,7 +214,7 @@ fn what_withdrew_a_proof_is_told() {
 #[test]
 fn a_lazy_migration_leaves_live_when_all_is_copied() {
     let mut facts = facts(Stage::Live, 0);
-    (facts.backfilled, facts.dead_letters) = (false, 1);
+    (facts.new.backfilled, facts.new.dead_letters) = (false, 1);
     let lazy = Terms { lazy: true, ..Terms::default() };
     let wanted = [Gate::DeadLetters, Gate::Backfilled];
     assert_eq!(gates(&facts, Move::Advance(Stage::RampDown), lazy.clone()), wanted);
@@ -235,13 +224,13 @@ fn a_lazy_migration_leaves_live_when_all_is_copied() {
 #[test]
 fn a_lazy_migration_needs_instances_that_are() {
     let mut facts = facts(Stage::Shadow, 0);
-    facts.generation = Generation::FIRST;
-    facts.backfilled = false;
+    facts.new.generation = Generation::FIRST;
+    facts.new.backfilled = false;
     facts.instances[0].lazy = false;
     let lazy = Terms { lazy: true, ..Terms::default() };
     let requested = Move::Advance(Stage::Live);
     assert_eq!(gates(&facts, requested, lazy.clone()), [Gate::Supported]);
-    facts.backfilled = true;
+    facts.new.backfilled = true;
     assert_eq!(gates(&facts, requested, lazy), []);
 }
 
@@ -252,17 +241,17 @@ fn of_keys_that_only_new_has_somebody_must_know() {
     let mut facts = facts(Stage::Shadow, 0);
     let found = blockers_of(&facts, requested, &blind);
     assert_eq!(found, [Gate::Verified], "the second generation");
-    facts.generation = Generation::FIRST;
-    facts.verified = Some(Generation::FIRST);
+    facts.new.generation = Generation::FIRST;
+    facts.new.verified = Some(Generation::FIRST);
     assert_eq!(blockers_of(&facts, requested, &blind), []);
 }
 
 #[test]
 fn complete_needs_proof_even_from_a_lazy_migration() {
     let mut facts = facts(Stage::RampDown, 0);
-    facts.generation = Generation::FIRST;
-    facts.backfilled = false;
-    facts.verified = None;
+    facts.new.generation = Generation::FIRST;
+    facts.new.backfilled = false;
+    facts.new.verified = None;
     let lazy = Terms { lazy: true, ..Terms::default() };
     let wanted = [Gate::Backfilled, Gate::Verified];
     assert_eq!(gates(&facts, Move::Advance(Stage::Complete), lazy.clone()), wanted);
@@ -272,12 +261,12 @@ fn complete_needs_proof_even_from_a_lazy_migration() {
 #[test]
 fn no_side_starts_to_answer_while_its_keys_are_dirty() {
     let mut ahead = facts(Stage::Shadow, 0);
-    ahead.dirty_new = 1;
+    ahead.new.dirty = 1;
     assert_eq!(gates(&ahead, Move::Advance(Stage::Live), Terms::default()), [Gate::Clean]);
     assert_eq!(gates(&ahead, Move::Ramp(Percent::FULL), Terms::default()), [Gate::Clean]);
     assert_eq!(gates(&ahead, Move::Rollback, Terms::default()), []);
     let mut back = facts(Stage::Live, 0);
-    back.dirty_old = 1;
+    back.old.dirty = 1;
     assert_eq!(gates(&back, Move::Rollback, Terms::default()), [Gate::Clean]);
     assert_eq!(gates(&back, Move::Advance(Stage::RampDown), Terms::default()), []);
 }
@@ -318,22 +307,22 @@ fn an_instance_is_kept_from_what_any_key_would_reach() {
 #[test]
 fn old_answers_again_only_with_what_new_alone_got() {
     let mut complete = facts(Stage::Complete, 0);
-    complete.old_generation = Generation(2);
+    complete.old.generation = Generation(2);
     let able = Terms { can_copy_back: true, ..Terms::default() };
     for requested in [Move::StepBack(Stage::RampDown), Move::Rollback] {
         assert_eq!(gates(&complete, requested, Terms::default()), [Gate::CopiedBack]);
         assert_eq!(gates(&complete, requested, able.clone()), []);
     }
     let mut back = facts(Stage::RampDown, 0);
-    back.old_generation = Generation(2);
+    back.old.generation = Generation(2);
     let all = [Gate::CopiedBack, Gate::DeadLetters, Gate::Verified];
-    back.old_dead_letters = 1;
+    back.old.dead_letters = 1;
     for requested in [Move::StepBack(Stage::Live), Move::Rollback] {
         assert_eq!(gates(&back, requested, able.clone()), all);
     }
-    back.old_backfilled = true;
-    back.old_dead_letters = 0;
-    back.old_verified = Some(Generation(2));
+    back.old.backfilled = true;
+    back.old.dead_letters = 0;
+    back.old.verified = Some(Generation(2));
     assert_eq!(gates(&back, Move::Rollback, able), []);
 }
 
@@ -344,7 +333,7 @@ fn an_approval_is_asked_for_at_the_door_of_its_stage() {
     let first = Move::Ramp(Percent::new(1).unwrap());
     assert_eq!(gates(&shadow, first, terms.clone()), [Gate::Approved]);
     assert_eq!(gates(&shadow, Move::Advance(Stage::Live), terms.clone()), [Gate::Approved]);
-    shadow.approvals.push("dba".into());
+    shadow.stage.approvals.push("dba".into());
     assert_eq!(gates(&shadow, first, terms.clone()), []);
     let requested = Move::Advance(Stage::RampDown);
     assert_eq!(gates(&facts(Stage::Live, 0), requested, terms), []);
@@ -356,12 +345,12 @@ fn complete_waits_for_releases_without_the_library_and_for_their_writes() {
     let terms = Terms { unaware_window: window, ..Terms::default() };
     let requested = Move::Advance(Stage::Complete);
     let mut facts = facts(Stage::RampDown, 0);
-    facts.releases.push("0.9".into());
+    facts.unfenced.releases.push("0.9".into());
     assert_eq!(gates(&facts, requested, terms.clone()), [Gate::Released]);
-    facts.releases.clear();
-    facts.unaware = Some(Duration::from_secs(59));
+    facts.unfenced.releases.clear();
+    facts.unfenced.last_write = Some(Duration::from_secs(59));
     assert_eq!(gates(&facts, requested, terms.clone()), [Gate::Released]);
-    facts.unaware = Some(window);
+    facts.unfenced.last_write = Some(window);
     assert_eq!(gates(&facts, requested, terms), []);
 }
 

@@ -8,7 +8,7 @@ use crate::control::plans::outdated;
 use crate::control::{AuditEvent, Change, Record, VerifyCommand};
 use crate::error::Error;
 use crate::moment;
-use crate::stages::facts::Facts;
+use crate::stages::facts::{Facts, Operated, SideFacts, StageFacts, Unfenced, Unsettled};
 use crate::stages::lineage::Token;
 use crate::stages::position::{Epoch, Generation, Position};
 use crate::stages::sample::SampleOverride;
@@ -75,40 +75,49 @@ impl Entry {
         self.dirty.iter().filter(|(side, _)| *side == wanted).count() as u64
     }
 
+    fn side_facts(
+        &self,
+        side: Side,
+        generation: Generation,
+        verified: Option<Generation>,
+    ) -> SideFacts {
+        SideFacts {
+            generation,
+            backfilled: false,
+            verified,
+            dirty: self.dirty_on(side),
+            dead_letters: self.dead_letters_for(side, false),
+            waived: self.dead_letters_for(side, true),
+        }
+    }
+
     pub(super) fn facts(&self, now: u64) -> Facts {
+        let record = &self.record;
+        let given = self.approvals.iter().filter(|(epoch, _)| *epoch == record.stage_epoch);
         Facts {
-            converging: crate::stages::facts::Unsettled::default(),
-            killed: self.record.killed.clone(),
-            sample: self.record.sample,
-            maintenance: self.record.maintenance.clone(),
-            position: self.record.position,
-            token: self.record.token,
-            generation: self.record.generation,
-            stage_epoch: self.record.stage_epoch,
-            stage_age: Duration::from_nanos(now.saturating_sub(self.stage_at)),
-            backfilled: self.record.backfilled,
-            verified: self.record.verified,
-            dirty_old: self.dirty_on(Side::Old),
-            dirty_new: self.dirty_on(Side::New),
-            dead_letters: self.dead_letters_for(Side::New, false),
-            waived: self.dead_letters_for(Side::New, true),
-            old_generation: self.record.old_generation,
-            old_backfilled: false,
-            old_verified: self.old_verified,
-            old_dead_letters: self.dead_letters_for(Side::Old, false),
-            old_waived: self.dead_letters_for(Side::Old, true),
+            position: record.position,
+            token: record.token,
+            stage: StageFacts {
+                epoch: record.stage_epoch,
+                age: Duration::from_nanos(now.saturating_sub(self.stage_at)),
+                approvals: given.map(|(_, name)| name.clone()).collect(),
+            },
+            new: SideFacts {
+                backfilled: record.backfilled,
+                ..self.side_facts(Side::New, record.generation, record.verified)
+            },
+            old: self.side_facts(Side::Old, record.old_generation, self.old_verified),
             stale: self.stale_marks(),
             verification: self.verification.as_ref().map(|(_, state)| state.summary()),
             hazards: self.hazards.clone(),
-            approvals: self
-                .approvals
-                .iter()
-                .filter(|(epoch, _)| *epoch == self.record.stage_epoch)
-                .map(|(_, name)| name.clone())
-                .collect(),
-            releases: self.releases.clone(),
-            contract_begun: false,
-            unaware: None,
+            unfenced: Unfenced { releases: self.releases.clone(), last_write: None },
+            operated: Operated {
+                killed: record.killed.clone(),
+                sample: record.sample,
+                maintenance: record.maintenance.clone(),
+                contract_begun: false,
+            },
+            converging: Unsettled::default(),
             instances: self
                 .instances
                 .values()

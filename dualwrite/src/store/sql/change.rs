@@ -142,7 +142,7 @@ pub(crate) fn decide_change(facts: &Facts, change: &Change) -> Result<Option<Des
         );
         return Err(Error::new(ErrorKind::Conflict, message));
     }
-    let to = destination(now, facts.generation, change.requested)?;
+    let to = destination(now, facts.new.generation, change.requested)?;
     if (to.stage, to.ramp) == (now.stage, now.ramp) {
         return Ok(None);
     }
@@ -178,7 +178,7 @@ async fn move_to<DB: Backend>(
 ) -> sqlx::Result<()> {
     let from = facts.position;
     let epoch = from.epoch.0 + 1;
-    let stage_epoch = if to.stage == from.stage { facts.stage_epoch.0 } else { epoch };
+    let stage_epoch = if to.stage == from.stage { facts.stage.epoch.0 } else { epoch };
     // MySQL assigns from left to right: `stage_at` must come before `stage`, which it looks at.
     let sql = "UPDATE dualwrite_migration SET \
                stage_at = CASE WHEN stage = ? THEN stage_at ELSE {now} END, stage = ?, ramp = ?, \
@@ -192,7 +192,7 @@ async fn move_to<DB: Backend>(
         Token::random().0.into(),
         facts.token.0.into(),
         to.generation.0.into(),
-        to.old_generation(from, facts.old_generation).0.into(),
+        to.old_generation(from, facts.old.generation).0.into(),
         stage_epoch.into(),
         name.into(),
         from.epoch.0.into(),
@@ -211,16 +211,16 @@ async fn forget_waivers<DB: Backend>(
     facts: &Facts,
     to: Destination,
 ) -> sqlx::Result<()> {
-    let old_generation = to.old_generation(facts.position, facts.old_generation);
+    let old_generation = to.old_generation(facts.position, facts.old.generation);
     let raised = [
-        (Side::New, to.generation != facts.generation),
-        (Side::Old, old_generation != facts.old_generation),
+        (Side::New, to.generation != facts.new.generation),
+        (Side::Old, old_generation != facts.old.generation),
     ];
     for (side, _) in raised.into_iter().filter(|(_, is_raised)| *is_raised) {
         let values = [name.into(), side.as_str().into()];
         DB::Adapter::execute(conn, dead_letters::FORGET_WAIVERS, &values).await?;
     }
-    if to.generation != facts.generation {
+    if to.generation != facts.new.generation {
         DB::Adapter::execute(conn, hazards::FORGET_STOPPED, &[name.into()]).await?;
     }
     Ok(())

@@ -60,7 +60,7 @@ async fn known<DB: Backend>(
     let overridden = row.optional_text(3).map_err(failed)?.unwrap_or_default();
     let overridden = overridden.split(',').filter(|gate| !gate.is_empty());
     let is_watched = at(4)? == Some(1);
-    let epoch = facts.stage_epoch.0;
+    let epoch = facts.stage.epoch.0;
     let approved = match &contract {
         None => None,
         Some(contract) => {

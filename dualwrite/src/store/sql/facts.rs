@@ -8,7 +8,9 @@ use crate::control::Record;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Dialect, SqlRow};
 use crate::error::Error;
-use crate::stages::facts::{Facts, InstanceReport, Unsettled};
+use crate::stages::facts::{
+    Facts, InstanceReport, Operated, SideFacts, StageFacts, Unfenced, Unsettled,
+};
 use crate::stages::hazard::Hazard;
 use crate::stages::position::{Epoch, Generation};
 use crate::stages::stale::{StaleKind, StaleMark};
@@ -67,12 +69,8 @@ async fn facts_and_verification<DB: Backend>(
 /// What is counted of a migration besides its record.
 struct Counted {
     stage_age: Duration,
-    dirty_old: u64,
-    dirty_new: u64,
-    dead_letters: u64,
-    old_dead_letters: u64,
-    waived: u64,
-    old_waived: u64,
+    new: Copying,
+    old: Copying,
     old_backfilled: bool,
     old_verified: Option<Generation>,
     unaware: Option<Duration>,
@@ -80,6 +78,25 @@ struct Counted {
     /// Writes under way in converging mode, and keys to be copied: by one statement, because a mark becomes a key to be
     /// copied in one transaction and must not be missed in between.
     unsettled: [u64; 2],
+}
+
+/// What is counted of the copies to one side.
+struct Copying {
+    dirty: u64,
+    dead_letters: u64,
+    waived: u64,
+}
+
+impl Copying {
+    fn of(
+        self,
+        generation: Generation,
+        backfilled: bool,
+        verified: Option<Generation>,
+    ) -> SideFacts {
+        let Self { dirty, dead_letters, waived } = self;
+        SideFacts { generation, backfilled, verified, dirty, dead_letters, waived }
+    }
 }
 
 const COUNTS: &str = "SELECT {now} - stage_at, \
@@ -112,12 +129,8 @@ fn counted(row: &SqlRow) -> sqlx::Result<Counted> {
     let count = |column| row.integer(column).map(unsigned);
     Ok(Counted {
         stage_age: Duration::from_micros(count(0)?),
-        dirty_old: count(1)?,
-        dirty_new: count(2)?,
-        dead_letters: count(3)?,
-        old_dead_letters: count(4)?,
-        waived: count(5)?,
-        old_waived: count(6)?,
+        old: Copying { dirty: count(1)?, dead_letters: count(4)?, waived: count(6)? },
+        new: Copying { dirty: count(2)?, dead_letters: count(3)?, waived: count(5)? },
         old_backfilled: row.optional_text(7)? == Some("complete"),
         old_verified: row.optional_integer(8)?.map(unsigned).map(Generation),
         unaware: row.optional_integer(9)?.map(unsigned).map(Duration::from_micros),
@@ -140,32 +153,21 @@ async fn gathered<DB: Backend>(
     let verification = verification::<DB>(conn, name).await?;
     let hazards = hazards::<DB>(conn, name).await?;
     let facts = Facts {
-        old_generation: record.old_generation,
-        old_backfilled: counted.old_backfilled,
-        old_verified: counted.old_verified,
-        old_dead_letters: counted.old_dead_letters,
-        old_waived: counted.old_waived,
+        position: record.position,
+        token: record.token,
+        stage: StageFacts { epoch: record.stage_epoch, age: counted.stage_age, approvals },
+        new: counted.new.of(record.generation, record.backfilled, record.verified),
+        old: counted.old.of(record.old_generation, counted.old_backfilled, counted.old_verified),
         stale,
         verification: verification.as_ref().map(VerifyState::summary),
         hazards,
-        approvals,
-        releases,
-        unaware: counted.unaware,
-        position: record.position,
-        token: record.token,
-        generation: record.generation,
-        stage_epoch: record.stage_epoch,
-        stage_age: counted.stage_age,
-        backfilled: record.backfilled,
-        verified: record.verified,
-        dirty_old: counted.dirty_old,
-        dirty_new: counted.dirty_new,
-        dead_letters: counted.dead_letters,
-        waived: counted.waived,
-        contract_begun: counted.contract_begun,
-        killed: record.killed,
-        sample: record.sample,
-        maintenance: record.maintenance,
+        unfenced: Unfenced { releases, last_write: counted.unaware },
+        operated: Operated {
+            killed: record.killed,
+            sample: record.sample,
+            maintenance: record.maintenance,
+            contract_begun: counted.contract_begun,
+        },
         converging,
         instances,
     };

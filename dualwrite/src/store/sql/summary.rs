@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::control::Record;
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
-use crate::stages::facts::{Facts, InstanceReport, Unsettled};
+use crate::stages::facts::{
+    Facts, InstanceReport, Operated, SideFacts, StageFacts, Unfenced, Unsettled,
+};
 use crate::stages::hazard::Hazard;
 use crate::stages::position::Generation;
 use crate::stages::stale::{StaleKind, StaleMark};
@@ -162,34 +164,41 @@ fn summary(
 ) -> sqlx::Result<Facts> {
     let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
     let optional = |column| row.optional_integer(READ_AT + column);
+    let age = Duration::from_micros(unsigned(row.integer(READ_AT + 1)?));
     Ok(Facts {
-        converging: Unsettled { writes, instances: Vec::new(), keys },
         position: record.position,
         token: record.token,
-        generation: record.generation,
-        stage_epoch: record.stage_epoch,
-        stage_age: Duration::from_micros(unsigned(row.integer(READ_AT + 1)?)),
-        backfilled: record.backfilled,
-        verified: record.verified,
-        dirty_old,
-        dirty_new,
-        dead_letters,
-        waived,
-        old_generation: record.old_generation,
-        old_backfilled: row.optional_text(READ_AT + 2)? == Some("complete"),
-        old_verified: optional(3)?.map(unsigned).map(Generation),
-        old_dead_letters,
-        old_waived,
+        stage: StageFacts { epoch: record.stage_epoch, age, approvals },
+        new: SideFacts {
+            generation: record.generation,
+            backfilled: record.backfilled,
+            verified: record.verified,
+            dirty: dirty_new,
+            dead_letters,
+            waived,
+        },
+        old: SideFacts {
+            generation: record.old_generation,
+            backfilled: row.optional_text(READ_AT + 2)? == Some("complete"),
+            verified: optional(3)?.map(unsigned).map(Generation),
+            dirty: dirty_old,
+            dead_letters: old_dead_letters,
+            waived: old_waived,
+        },
         stale,
         verification: None, // a reason shows it, a figure does not
         hazards,
-        approvals,
-        releases,
-        contract_begun: false, // no gate of a published figure asks for it
-        killed: record.killed,
-        sample: record.sample,
-        maintenance: record.maintenance,
-        unaware: optional(4)?.map(unsigned).map(Duration::from_micros),
+        unfenced: Unfenced {
+            releases,
+            last_write: optional(4)?.map(unsigned).map(Duration::from_micros),
+        },
+        operated: Operated {
+            killed: record.killed,
+            sample: record.sample,
+            maintenance: record.maintenance,
+            contract_begun: false, // no gate of a published figure asks for it
+        },
+        converging: Unsettled { writes, instances: Vec::new(), keys },
         instances,
     })
 }

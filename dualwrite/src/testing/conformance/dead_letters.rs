@@ -32,7 +32,7 @@ async fn they_are_counted_and_can_be_taken_out(control: &dyn Control) {
         letters.iter().map(|letter| (letter.key.as_str(), letter.attempts)).collect();
     assert_eq!(found, [("1", 2), ("\"a\"", 1)]);
     assert_eq!((letters[0].error.as_str(), letters[0].generation), ("no such country", 1));
-    assert_eq!(control.facts(NAME).await.unwrap().dead_letters, 2);
+    assert_eq!(control.facts(NAME).await.unwrap().new.dead_letters, 2);
     assert!(!control.remove_dead_letter(NAME, Side::Old, &key("1"), None).await.unwrap());
     assert!(
         !control.remove_dead_letter(NAME, Side::New, &key("1"), Some(1)).await.unwrap(),
@@ -44,7 +44,7 @@ async fn they_are_counted_and_can_be_taken_out(control: &dyn Control) {
     record_dead_letter(control, Side::Old, "\"a\"").await;
     assert_eq!(control.dead_letters(NAME, false, 10).await.unwrap().len(), 2);
     let facts = control.facts(NAME).await.unwrap();
-    assert_eq!((facts.dead_letters, facts.old_dead_letters), (1, 1));
+    assert_eq!((facts.new.dead_letters, facts.old.dead_letters), (1, 1));
     assert_eq!(control.dead_letters(NAME, false, 1).await.unwrap().len(), 1);
 }
 
@@ -89,8 +89,8 @@ async fn a_waiver_is_kept_with_its_letter_until_the_generation_is_raised(control
     // A key that fails again stays waived.
     record_dead_letter(control, Side::New, "1").await;
     let facts = control.facts(NAME).await.unwrap();
-    assert_eq!((facts.dead_letters, facts.waived), (1, 1));
-    assert_eq!((facts.old_dead_letters, facts.old_waived), (0, 1));
+    assert_eq!((facts.new.dead_letters, facts.new.waived), (1, 1));
+    assert_eq!((facts.old.dead_letters, facts.old.waived), (0, 1));
     let record = control.load().await.unwrap().remove(0);
     assert!(record.has_dead_letter && record.letters, "the new side still lacks it");
     let asked = ["0", "1", "2"].map(key);
@@ -105,9 +105,9 @@ async fn a_waiver_is_kept_with_its_letter_until_the_generation_is_raised(control
     advance(control, Stage::DualWrite).await.unwrap();
     control.change(NAME, &change(Move::StepBack(Stage::Off))).await.unwrap();
     let facts = control.facts(NAME).await.unwrap();
-    assert_eq!((facts.dead_letters, facts.waived), (2, 0));
+    assert_eq!((facts.new.dead_letters, facts.new.waived), (2, 0));
     assert_eq!(
-        (facts.old_dead_letters, facts.old_waived),
+        (facts.old.dead_letters, facts.old.waived),
         (0, 1),
         "the old side has its own generation"
     );

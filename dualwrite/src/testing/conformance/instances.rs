@@ -92,8 +92,11 @@ pub(super) async fn summaries_say_what_facts_say(control: &dyn Control) {
         (NAME, facts.position, facts.token)
     );
     assert_eq!(summary.instances, facts.instances);
-    assert_eq!((&summary.approvals, &summary.releases), (&facts.approvals, &facts.releases));
-    assert_eq!((summary.dead_letters, facts.dead_letters), (1, 1));
+    assert_eq!(
+        (&summary.stage.approvals, &summary.unfenced.releases),
+        (&facts.stage.approvals, &facts.unfenced.releases)
+    );
+    assert_eq!((summary.new.dead_letters, facts.new.dead_letters), (1, 1));
 }
 
 /// A fleet's reports are read in groups, so that the answer is short.

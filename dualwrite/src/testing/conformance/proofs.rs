@@ -20,7 +20,7 @@ async fn a_finding_withdraws_the_proof_until_a_later_verification(control: &dyn 
     let proven = || async {
         let facts = control.facts(NAME).await.unwrap();
         let new = control.load().await.unwrap()[0].verified;
-        assert_eq!((facts.verified, facts.old_verified), (new, new));
+        assert_eq!((facts.new.verified, facts.old.verified), (new, new));
         (new.is_some(), facts.stale.into_iter().map(|mark| mark.kind).collect::<Vec<_>>())
     };
     let fresh = VerifyState::new(generations, None);

@@ -4,7 +4,7 @@ use super::*;
 use crate::error::maintenance::Closed;
 
 fn reasons_of(facts: &Facts, requested: Move, terms: &Terms) -> Vec<String> {
-    let to = destination(facts.position, facts.generation, requested).unwrap();
+    let to = destination(facts.position, facts.new.generation, requested).unwrap();
     blockers(facts, requested, to, terms).into_iter().map(|blocker| blocker.reason).collect()
 }
 
@@ -61,7 +61,7 @@ fn the_first_write_to_new_waits_until_new_is_there() {
 #[test]
 fn a_kill_switch_keeps_from_going_forward_and_from_no_way_back() {
     let mut by_operator = facts(Stage::Shadow, 0);
-    by_operator.killed = Some("ada".into());
+    by_operator.operated.killed = Some("ada".into());
     let mut by_variable = facts(Stage::Shadow, 0);
     by_variable.instances[0].killed_by = Some("NO_NOTES".into());
     for (killed, name) in [(by_operator, "ada"), (by_variable, "NO_NOTES")] {
@@ -75,7 +75,7 @@ fn a_kill_switch_keeps_from_going_forward_and_from_no_way_back() {
 #[test]
 fn before_more_is_asked_of_new_nothing_of_old_need_be_copied() {
     let mut off = facts(Stage::Off, 0);
-    (off.backfilled, off.verified, off.dead_letters) = (false, None, 3);
+    (off.new.backfilled, off.new.verified, off.new.dead_letters) = (false, None, 3);
     assert_eq!(gates(&off, Move::Advance(Stage::DualWrite), Terms::default()), []);
     off.position.stage = Stage::DualWrite;
     assert_eq!(gates(&off, Move::Advance(Stage::Shadow), Terms::default()), []);
@@ -110,7 +110,7 @@ fn a_move_that_changes_who_is_written_waits_for_two_stores_to_settle() {
 fn dead_letters_are_told_with_those_that_are_waived() {
     let reason = |waived| {
         let mut facts = facts(Stage::Shadow, 0);
-        (facts.dead_letters, facts.waived) = (2, waived);
+        (facts.new.dead_letters, facts.new.waived) = (2, waived);
         let terms = Terms { sees_new: true, ..Terms::default() };
         reasons_of(&facts, Move::Advance(Stage::Live), &terms).concat()
     };
@@ -122,7 +122,7 @@ fn dead_letters_are_told_with_those_that_are_waived() {
 fn a_verification_under_way_says_what_it_has_found_so_far() {
     let reason = |last| {
         let mut facts = facts(Stage::Shadow, 0);
-        (facts.verified, facts.verification) = (None, Some(last));
+        (facts.new.verified, facts.verification) = (None, Some(last));
         let terms = Terms { sees_new: true, ..Terms::default() };
         reasons_of(&facts, Move::Advance(Stage::Live), &terms).concat()
     };
@@ -153,7 +153,7 @@ fn only_writers_are_recorded_as_stopped() {
 fn from_complete_there_is_a_way_back_while_old_and_whoever_knows_it_are_there() {
     let able = Terms { can_copy_back: true, ..Terms::default() };
     let mut begun = facts(Stage::Complete, 0);
-    begun.contract_begun = true;
+    begun.operated.contract_begun = true;
     let mut alone = facts(Stage::Complete, 0);
     alone.instances[0].new_only = true;
     for (mut facts, gate) in [(begun, Gate::Contracted), (alone, Gate::Supported)] {
