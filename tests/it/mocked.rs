@@ -7,6 +7,7 @@ use crate::support::db::{SqliteDb, TestDb as _};
 use crate::support::notes::CopyNotes;
 
 /// `mockall` asks for the name of a lifetime.
+#[allow(clippy::needless_lifetimes, reason = "whether it is seen behind three macros is theirs")]
 #[dualwrite::repository]
 #[mockall::automock]
 #[async_trait::async_trait]
