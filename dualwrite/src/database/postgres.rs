@@ -1,7 +1,5 @@
 //! PostgreSQL: writers lock the fence, an empty table, and then call a procedure whose name bears the epoch and its token; a
-//! change of the position locks the fence against them and renames the procedure.
-//!
-//! `LOCK TABLE` waits without a snapshot, so whatever the transaction sees is from after that, the name of
+//! change of the position locks the fence against them and renames the procedure. `LOCK TABLE` waits without a snapshot, so whatever the transaction sees is from after that, the name of
 //! the procedure included, at every isolation level. Both statements go in the message that begins the
 //! transaction, so the fence costs no round trip.
 

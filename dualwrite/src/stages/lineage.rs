@@ -61,6 +61,7 @@ mod tests {
         let found = |epoch, token, parent| lineage(mark(6, 60), mark(epoch, token), Token(parent));
         assert_eq!(found(6, 60, 50), Lineage::Same);
         assert_eq!(found(6, 61, 50), Lineage::Other, "lost and made again");
+        assert_eq!(found(6, 61, 60), Lineage::Other, "made again from its own token");
         assert_eq!(found(7, 70, 60), Lineage::Next);
         assert_eq!(found(7, 70, 61), Lineage::Other, "made after the one that was made again");
         assert_eq!(found(8, 80, 70), Lineage::Later, "the audit knows");

@@ -256,4 +256,30 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn only_a_ramp_toward_dual_writes_that_is_lowered_raises_the_generation() {
+        let percent = |share| Percent::new(share).unwrap();
+        let raised = |stage, before, after| {
+            let from = Position::start().with_stage(stage).with_ramp(percent(before));
+            let to = destination(from, Generation::FIRST, Move::Ramp(percent(after))).unwrap();
+            to.generation != Generation::FIRST
+        };
+        assert!(raised(Stage::Off, 10, 5));
+        assert!(!raised(Stage::Off, 5, 5) && !raised(Stage::Off, 5, 10));
+        assert!(!raised(Stage::Shadow, 10, 5), "both sides are written");
+    }
+
+    #[test]
+    fn a_move_is_shown_with_where_it_leads() {
+        let ramp = Percent::new(5).unwrap();
+        let moves = [
+            Move::Advance(Stage::Live),
+            Move::StepBack(Stage::Off),
+            Move::Ramp(ramp),
+            Move::Rollback,
+        ];
+        let shown = ["advance to live", "step back to off", "ramp to 5 %", "rollback"];
+        assert_eq!(moves.map(|one| one.to_string()), shown);
+    }
 }

@@ -281,6 +281,7 @@ mod tests {
 
     #[test]
     fn a_ramp_out_of_range_is_refused() {
+        assert_eq!(Percent::new(100).unwrap(), Percent::FULL);
         assert_eq!(Percent::new(101).unwrap_err().kind(), ErrorKind::InvalidInput);
         assert_eq!(Percent::from_basis_points(10_001).unwrap_err().kind(), ErrorKind::InvalidInput);
         assert!(serde_json::from_str::<Percent>("10001").is_err());

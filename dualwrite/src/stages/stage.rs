@@ -206,6 +206,7 @@ mod tests {
             assert_eq!(stage.code() as usize, index);
             assert_eq!(Stage::from_code(stage.code()), Some(stage));
             assert_eq!(stage.as_str().parse::<Stage>().unwrap(), stage);
+            assert_eq!(stage.to_string(), stage.as_str());
             assert_eq!(stage.next(), Stage::ALL.get(index + 1).copied());
             for other in Stage::ALL {
                 let neighbours = stage.next() == Some(other) || stage.previous() == Some(other);
@@ -213,6 +214,7 @@ mod tests {
             }
         }
         assert_eq!(Stage::from_code(6), None);
+        assert_eq!([Side::Old, Side::New].map(|side| side.to_string()), ["old", "new"]);
     }
 
     #[test]

@@ -213,5 +213,5 @@ fn a_guard_looks_at_the_newest_two_periods_and_then_at_its_window() {
     let newest = GUARD_PERIOD * 2;
     assert_eq!(of(LONG, false), [newest, LONG]);
     assert_eq!(of(Duration::ZERO, false), [newest, newest], "two periods at the least");
-    assert_eq!(of(LONG, true), [newest], "what is wrong now is said at once");
+    assert_eq!(of(LONG, true), [newest], "a breach of the newest periods is said at once");
 }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::control::BackfillProgress;
+use crate::control::progress::{BackfillProgress, WorkerProgress};
 use crate::control::tasks::StartedBackfill;
 use crate::control::traffic::{TrafficFigures, TrafficReport};
 use crate::migration::rollout::RolloutStatus;
@@ -321,20 +321,24 @@ fn backfill(progress: &BackfillProgress) -> Markup {
             @let set = progress.settings.shown();
             @if !set.is_empty() { tr { th scope="row" { "set by operators" } td { (set) } } }
         }
-        @if !progress.workers.is_empty() {
-            div class="wide" tabindex="0" role="region" aria-label="Workers" {
-                table {
+        @if !progress.workers.is_empty() { (workers(&progress.workers)) }
+    }
+}
+
+fn workers(workers: &[WorkerProgress]) -> Markup {
+    html! {
+        div class="wide" tabindex="0" role="region" aria-label="Workers" {
+            table {
+                tr {
+                    th scope="col" { "worker" } th scope="col" { "after key" } th scope="col" { "to key" } th scope="col" { "done" } th scope="col" { "lease left" }
+                }
+                @for worker in workers {
                     tr {
-                        th scope="col" { "worker" } th scope="col" { "after key" } th scope="col" { "to key" } th scope="col" { "done" } th scope="col" { "lease left" }
-                    }
-                    @for worker in &progress.workers {
-                        tr {
-                            td { (own(&worker.owner)) }
-                            td { (own(worker.after.as_deref().unwrap_or("–"))) }
-                            td { (own(&worker.last)) }
-                            td { (worker.done) }
-                            td { (seconds(worker.lease_left)) }
-                        }
+                        td { (own(&worker.owner)) }
+                        td { (own(worker.after.as_deref().unwrap_or("–"))) }
+                        td { (own(&worker.last)) }
+                        td { (worker.done) }
+                        td { (seconds(worker.lease_left)) }
                     }
                 }
             }

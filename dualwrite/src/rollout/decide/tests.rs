@@ -180,7 +180,9 @@ fn a_step_at_which_it_ramps_back_or_skips_is_not_one_move() {
         assert!(refused.starts_with(&begins), "{refused}");
         assert!(refused.contains("is not one move from where the migration stands"), "{refused}");
     }
-    assert!(of(1, at(Stage::Off, 0)).is_err(), "it skips a stage");
+    assert!(of(1, at(Stage::Off, 0)).is_err(), "it skips a stage and ramps");
+    let skips = RolloutPlan::new().step(RolloutStep::stage(Stage::Shadow));
+    assert!(next_move(&skips, 0, at(Stage::Off, 0)).is_err(), "it skips a stage");
 }
 
 #[test]

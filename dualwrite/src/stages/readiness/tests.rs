@@ -377,3 +377,11 @@ fn what_an_instance_declares_shuts_complete_for_others() {
     assert_eq!(by(&rejecting), [Gate::Relaxed]);
     assert_eq!(by(&Terms::default().unread("7f3a")), [Gate::Preflight]);
 }
+
+#[test]
+fn instances_that_report_alike_are_counted_each() {
+    let mut facts = facts(Stage::Shadow, 0);
+    facts.instances[0].alike = 3;
+    facts.instances.push(InstanceReport { alike: 2, ..facts.instances[0].clone() });
+    assert_eq!(facts.live(), 5);
+}
