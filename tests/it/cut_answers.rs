@@ -113,7 +113,7 @@ async fn cut<D: Sql>(db: Scratch<D>) -> Option<Cut<D>> {
 
 impl<D: Sql> Cut<D> {
     /// The pool has its one connection, and it is whole.
-    async fn is_whole(self) {
+    async fn must_be_whole(self) {
         until("the connection is given back", async || {
             D::execute(&self.pool, "SELECT 1").await.is_ok()
         })
@@ -145,7 +145,7 @@ async fn a_transaction_dropped_inside_an_answer_closes_its_connection<D: Sql>(db
         });
     });
     dropping.await.unwrap();
-    cut.is_whole().await;
+    cut.must_be_whole().await;
 }
 
 async fn a_mirror_write_given_up_inside_an_answer_fails_the_write_and_panics_nowhere<D: Sql>(
@@ -156,5 +156,5 @@ async fn a_mirror_write_given_up_inside_an_answer_fails_the_write_and_panics_now
     ends("a write", cut.notes.save(&mut tx, 2, "cut")).await.unwrap_err();
     let refused = ends("its commit", tx.commit()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Poisoned, "{refused}");
-    cut.is_whole().await;
+    cut.must_be_whole().await;
 }

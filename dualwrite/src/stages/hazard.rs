@@ -262,7 +262,7 @@ mod tests {
         let kind = Hazard { kind: HazardKind::Rule, ..known.clone() };
         for other in [&repaired, &renamed, &kind] {
             let found = changes(std::slice::from_ref(&known), std::slice::from_ref(other));
-            assert_eq!(found.store, [other.clone()]);
+            assert_eq!(found.store, std::slice::from_ref(other));
             assert_eq!(found.gone.is_empty(), other.name == known.name);
         }
     }
