@@ -152,7 +152,6 @@ impl Shared {
         kind: Option<KeyKind>,
         context: Context,
     ) -> Self {
-        let guards = options.guards.iter().flat_map(Guards::iter).map(Guard::name);
         Self {
             name: record.name.as_str().into(),
             salt: salt(&record.name),
@@ -173,7 +172,7 @@ impl Shared {
             mirror_failures: MirrorFailures::default(),
             different_answers: Rarely::new(DIFFERENCE_WARNING_PAUSE),
             methods: Mutex::default(),
-            breaches: Tally::new(GUARDS_MAX, guards),
+            breaches: breaches(&options),
             compared: Compared::default(),
             measured: Measured::since(context.clock.now()),
             events: context.events,
@@ -440,4 +439,9 @@ fn closed_tracker() -> TaskTracker {
 pub(crate) fn unknown_migration(name: &str) -> Error {
     Error::new(ErrorKind::UnknownMigration, "the control tables do not know it; register it first")
         .of(name)
+}
+
+/// How often each guard was breached.
+fn breaches(options: &Options) -> Tally {
+    Tally::new(GUARDS_MAX, options.guards.iter().flat_map(Guards::iter).map(Guard::name))
 }

@@ -236,8 +236,8 @@ fn json_inside_differs_on_postgres(left: &str, right: &str) -> String {
     // In JSON nothing tells NULL from the word `null`, and the text of a row does.
     let nulls = unequal(&|side| {
         format!(
-            "(SELECT count(*) FROM regexp_matches(CAST(ROW({side}) AS text), \
-             '[(,{{][\"\\\\[:space:]]*null\\M', 'g'))"
+            "cardinality(regexp_split_to_array(CAST(ROW({side}) AS text), \
+             '[(,{{][\"\\\\[:space:]]*null\\M'))"
         )
     });
     format!("({} AND ({json} OR {nulls}))", letters_differ_on_postgres(left, right))
@@ -297,6 +297,22 @@ mod tests {
     fn placeholders_are_numbered_and_the_clock_filled_in() {
         let sql = NUMBERED.statement("UPDATE t SET a = ?, at = {now} WHERE b = ?");
         assert_eq!(sql, "UPDATE t SET a = $1, at = clock() WHERE b = $2");
+    }
+
+    /// PostgreSQL would take the statement of a chunk for so dear that it compiles it, which takes longer than the rows.
+    #[test]
+    fn a_comparison_on_postgres_asks_nothing_else_of_each_row() {
+        let plain = [
+            PlainEquality::Equal,
+            PlainEquality::Letters,
+            PlainEquality::Json,
+            PlainEquality::JsonInside,
+        ];
+        let plainly = plain.map(|plain| NUMBERED.differs_plainly("o.a", "n.a", plain));
+        let all = plainly.into_iter().chain([NUMBERED.differs_exactly("o.a", "n.a")]);
+        for sql in all {
+            assert!(!sql.contains("SELECT"), "{sql}");
+        }
     }
 
     #[test]

@@ -135,6 +135,27 @@ async fn ends_when_it_is_cancelled_and_goes_on_when_it_is_resumed<D: People>(db:
     assert!(world.migration.verify().run().await.unwrap().proven);
 }
 
+async fn a_column_that_is_altered_meanwhile_proves_nothing<D: People>(db: Scratch<D>) {
+    let world = World::new(db, 30, CopyPeople::<D, i64>::new(Way::Sql)).await;
+    let pool = world.db.pool().clone();
+    let altering = once(move || {
+        let alter = D::sql(
+            "ALTER TABLE new_person DROP COLUMN a; ALTER TABLE new_person ADD COLUMN a BLOB",
+            "ALTER TABLE new_person ALTER COLUMN a TYPE CHAR(60)",
+            "ALTER TABLE new_person MODIFY a VARBINARY(60)",
+        );
+        here(async {
+            for statement in alter.split("; ") {
+                D::execute(&pool, statement).await.unwrap();
+            }
+        });
+    });
+    let run = world.migration.verify().batch(10).throttle(altering).run().await.unwrap_err();
+    assert_eq!(run.kind(), ErrorKind::Conflict, "{run}");
+    assert!(run.to_string().contains("altered"), "{run}");
+    assert_eq!(world.migration.status().await.unwrap().verified, None);
+}
+
 async fn several_workers_go_on_where_the_last_ones_ended<D: People>(db: Scratch<D>) {
     let world = World::new(db, 95, CopyPeople::<D, i64>::new(Way::Sql)).await;
     for number in [3, 42, 95] {
@@ -309,6 +330,7 @@ on_all_databases!(
     the_newer_of_two_runs_wins,
     waits_while_it_is_paused,
     ends_when_it_is_cancelled_and_goes_on_when_it_is_resumed,
+    a_column_that_is_altered_meanwhile_proves_nothing,
     several_workers_go_on_where_the_last_ones_ended,
     moving_rows_are_no_differences,
     moving_rows_are_no_differences_in_rust,
