@@ -25,7 +25,7 @@ use dualwrite::{
     Backend, BoxError, Columns, Copied, CopyKeys, Migration, MirrorPolicy, Percent, Runtime, Stage,
     Tx, copy::KeySource,
 };
-use harness::{Target, judge, quantile};
+use harness::{Target, is_wanted, judge, quantile};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
@@ -158,11 +158,11 @@ async fn measure() -> Result<u32, BoxError> {
         "transactions per second", "dualwrite", "by hand", "ratio", "target"
     );
     let mut missed = 0;
-    if asked("SQLite") {
+    if is_wanted("SQLite") {
         missed += sqlite().await?;
     }
     match std::env::var("DUALWRITE_TEST_POSTGRES_URL") {
-        _ if !asked("PostgreSQL") => {}
+        _ if !is_wanted("PostgreSQL") => {}
         Ok(url) => {
             let pool = postgres(&url).await?;
             missed += database("PostgreSQL, 8 clients", &pool, 8, 120).await?;
@@ -170,7 +170,7 @@ async fn measure() -> Result<u32, BoxError> {
         Err(_) => println!("LEFT OUT, DUALWRITE_TEST_POSTGRES_URL is not set: PostgreSQL"),
     }
     match std::env::var("DUALWRITE_TEST_MYSQL_URL") {
-        _ if !asked("MariaDB") => {}
+        _ if !is_wanted("MariaDB") => {}
         Ok(url) => {
             let pool = mysql(&url).await?;
             missed += database("MariaDB, 8 clients", &pool, 8, 120).await?;
@@ -178,12 +178,6 @@ async fn measure() -> Result<u32, BoxError> {
         Err(_) => println!("LEFT OUT, DUALWRITE_TEST_MYSQL_URL is not set: MariaDB"),
     }
     Ok(missed)
-}
-
-/// Whether this database is measured.
-fn asked(name: &str) -> bool {
-    let only = std::env::args().skip_while(|argument| argument != "--only").nth(1);
-    only.is_none_or(|only| only == name)
 }
 
 async fn sqlite() -> Result<u32, BoxError> {

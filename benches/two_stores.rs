@@ -32,7 +32,7 @@ use dualwrite::{BoxError, Stage};
 use harness::targets::{
     STORES_ACROSS_MIN, STORES_ALIKE_MIN, STORES_BACKFILL_MIN, STORES_RELAYED_MIN,
 };
-use harness::{Target, Turns, judge, median};
+use harness::{Target, Turns, is_wanted, judge, median};
 use rows::{MySqlRows, PostgresRows, Rows};
 use sqlx::{MySql, Postgres};
 
@@ -40,14 +40,12 @@ const ROWS: i64 = 1_000_000;
 const ROUNDS: usize = 3;
 fn main() -> ExitCode {
     let rows = harness::number("--rows").unwrap_or(ROWS);
-    let only = harness::number("--only");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let measured = runtime.expect("a tokio runtime").block_on(measure(rows, only));
+    let measured = runtime.expect("a tokio runtime").block_on(measure(rows));
     harness::end(measured.expect("it runs"))
 }
 
-async fn measure(rows: i64, only: Option<String>) -> Result<u32, BoxError> {
-    let is_asked = |part: &str| only.as_ref().is_none_or(|only| only == part);
+async fn measure(rows: i64) -> Result<u32, BoxError> {
     let old = Scratch::<Postgres>::new().await?;
     let new = Scratch::<Postgres>::new().await?;
     let mysql = Scratch::<MySql>::new().await?;
@@ -60,10 +58,10 @@ async fn measure(rows: i64, only: Option<String>) -> Result<u32, BoxError> {
     }
     println!("{:<60} {:>10} {:>10} {:>7} {:>8}", "", "dualwrite", "baseline", "ratio", "target");
     let mut missed = 0;
-    if is_asked("writes") {
+    if is_wanted("writes") {
         missed += writes::measure(&old, &new, mysql.as_ref()).await?;
     }
-    if is_asked("relay") {
+    if is_wanted("relay") {
         missed +=
             relay("PostgreSQL to PostgreSQL", &old, PostgresRows, &new, PostgresRows, rows / 5)
                 .await?;
@@ -73,10 +71,10 @@ async fn measure(rows: i64, only: Option<String>) -> Result<u32, BoxError> {
                     .await?;
         }
     }
-    if is_asked("backfill") {
+    if is_wanted("backfill") {
         missed += backfill(&old, &new, rows).await?;
     }
-    if is_asked("verify") {
+    if is_wanted("verify") {
         let python = reladiff::install();
         missed += verify(
             "PostgreSQL, PostgreSQL",

@@ -24,7 +24,7 @@ use dualwrite::{
     copy::KeySource,
 };
 use futures_util::future::BoxFuture;
-use harness::Turns;
+use harness::{Turns, is_wanted};
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, MySql, Pool, Postgres, Sqlite, raw_sql};
@@ -198,7 +198,7 @@ async fn measure(rows: i64) -> Result<u32, BoxError> {
     let mut missed = 0;
     let folder = tempfile::tempdir()?;
     match std::env::var("DUALWRITE_TEST_POSTGRES_URL") {
-        _ if !asked("PostgreSQL") => {}
+        _ if !is_wanted("PostgreSQL") => {}
         Ok(url) => {
             let name = database_name();
             let admin = Pool::<Postgres>::connect(&url).await?;
@@ -213,7 +213,7 @@ async fn measure(rows: i64) -> Result<u32, BoxError> {
         Err(_) => println!("LEFT OUT, DUALWRITE_TEST_POSTGRES_URL is not set: PostgreSQL"),
     }
     match std::env::var("DUALWRITE_TEST_MYSQL_URL") {
-        _ if !asked("MariaDB") => {}
+        _ if !is_wanted("MariaDB") => {}
         Ok(url) => {
             let name = database_name();
             let admin = Pool::<MySql>::connect(&url).await?;
@@ -226,7 +226,7 @@ async fn measure(rows: i64) -> Result<u32, BoxError> {
         }
         Err(_) => println!("LEFT OUT, DUALWRITE_TEST_MYSQL_URL is not set: MariaDB"),
     }
-    if !asked("SQLite") {
+    if !is_wanted("SQLite") {
         return Ok(missed);
     }
     let options = SqliteConnectOptions::new()
@@ -236,12 +236,6 @@ async fn measure(rows: i64) -> Result<u32, BoxError> {
     let pool = PoolOptions::<Sqlite>::new().max_connections(4).connect_with(options).await?;
     missed += same_database("SQLite", &pool, rows).await?;
     Ok(missed)
-}
-
-/// Whether this database is measured.
-fn asked(name: &str) -> bool {
-    let only = std::env::args().skip_while(|argument| argument != "--only").nth(1);
-    only.is_none_or(|only| only == name)
 }
 
 fn database_name() -> String {

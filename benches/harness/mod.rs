@@ -100,6 +100,12 @@ pub(crate) fn is_asked(argument: &str) -> bool {
     std::env::args().any(|one| one == argument)
 }
 
+/// Whether this part is to be measured: all are, or the one after `--only`.
+pub(crate) fn is_wanted(part: &str) -> bool {
+    let only = std::env::args().skip_while(|one| one != "--only").nth(1);
+    only.is_none_or(|only| only == part)
+}
+
 /// The number that follows this argument.
 pub(crate) fn number<N: std::str::FromStr>(argument: &str) -> Option<N> {
     let value = std::env::args().skip_while(|one| one != argument).nth(1)?;
