@@ -141,7 +141,8 @@ async fn a_transaction_dropped_inside_an_answer_closes_its_connection<D: Sql>(db
             // As a client that hangs up.
             tokio::time::timeout(GIVEN_UP_AFTER, statement).await.unwrap_err();
             drop(tx);
-            until("it is told", async || log.text().contains("the driver panicked")).await;
+            until("the warning is logged", async || log.text().contains("the driver panicked"))
+                .await;
         });
     });
     dropping.await.unwrap();

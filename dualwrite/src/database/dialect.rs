@@ -299,7 +299,8 @@ mod tests {
         assert_eq!(sql, "UPDATE t SET a = $1, at = clock() WHERE b = $2");
     }
 
-    /// PostgreSQL would take the statement of a chunk for so dear that it compiles it, which takes longer than the rows.
+    /// A subquery for each row raises the estimated cost of a chunk so far that PostgreSQL compiles the statement (JIT), which
+    /// takes longer than reading the rows.
     #[test]
     fn a_comparison_on_postgres_asks_nothing_else_of_each_row() {
         let plain = [

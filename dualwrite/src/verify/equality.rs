@@ -22,7 +22,12 @@ pub(crate) async fn learn<DB: Backend>(copier: &SqlCopier<DB>) -> Result<Equalit
     };
     let exactly = are_exact(copier, &mapping.fields).await?;
     let mut conn = copier.pool.acquire().await.map_err(failed)?;
-    let plain = plainly(copier, &mut conn, &exactly).await?;
+    let plain = match plainly(copier, &mut conn, &exactly).await {
+        Ok(plain) => plain,
+        Err(error) if error.is_of_lost_connection() => return Err(error),
+        // A column is not there yet. The comparison itself says which one.
+        Err(_) => vec![None; exactly.len()],
+    };
     let known = exactly.into_iter().zip(plain);
     let learned: Equalities = known
         .map(|(exact, plain)| plain.map(Same::Plainly).or(exact.then_some(Same::Exactly)))
@@ -31,7 +36,8 @@ pub(crate) async fn learn<DB: Backend>(copier: &SqlCopier<DB>) -> Result<Equalit
     Ok(learned)
 }
 
-/// Asks on the connection of a transaction, where nothing is known yet, and only what no error can come of.
+/// The same on the connection of a transaction, where nothing is known yet. It asks for nothing that the database may refuse
+/// because of a type, as that would end the transaction on PostgreSQL.
 pub(crate) async fn learn_in<DB: Backend>(
     copier: &SqlCopier<DB>,
     conn: &mut Connection<DB>,
@@ -92,12 +98,7 @@ async fn plainly<DB: Backend>(
         }
     }
     let queries: Vec<[String; 2]> = others.iter().map(|(_, queries)| queries.clone()).collect();
-    let types = match DB::Adapter::compared_by_type(conn, &queries).await {
-        Ok(types) => types,
-        // A column is not there yet: whoever compares by it is told.
-        Err(error) if error.as_database_error().is_some() => return Ok(found),
-        Err(error) => return Err(failed(error)),
-    };
+    let types = DB::Adapter::compared_by_type(conn, &queries).await.map_err(failed)?;
     for ((at, _), equality) in others.into_iter().zip(types) {
         found[at] = equality;
     }

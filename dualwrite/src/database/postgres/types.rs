@@ -1,6 +1,6 @@
 //! Which values have to be compared by what they say, because they can be written in several ways: JSON, also inside of
-//! domains, arrays and composite types. It is asked once for each field: a statement that asked it of each row would be so
-//! dear by PostgreSQL's estimate that the server would compile it, which takes longer than the rows.
+//! domains, arrays and composite types. This module asks once for each field. A statement that asked for each row would have
+//! so high an estimated cost that PostgreSQL would compile it (JIT), which takes longer than reading the rows.
 
 use std::fmt::Write as _;
 
