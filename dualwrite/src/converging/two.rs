@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::clock;
+use crate::converging::marking::Marking;
 use crate::converging::options::{Options, Overflow};
 use crate::converging::order::KeyOrder;
 use crate::converging::stores::Stores;
@@ -15,11 +16,13 @@ use crate::error::{Error, ErrorKind};
 use crate::observe::{count, count_by};
 use crate::state::Shared;
 use crate::store::converging::port::Marks;
-use crate::store::converging::statements::{EndedWrite, NAMED};
+use crate::store::converging::statements::{EndedWrite, batch_of};
 
 /// The first pause after marks could not be cleared, and the longest; it is doubled each time.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// How long marks gather before they are cleared together, while less than half of the places are taken.
+const GATHER: Duration = Duration::from_millis(20);
 /// How often a shutdown that has begun lets clearing fail.
 const LAST_ATTEMPTS: u32 = 5;
 
@@ -27,9 +30,12 @@ pub(crate) struct Two {
     pub(crate) options: Options,
     pub(crate) stores: Box<dyn Stores>,
     pub(crate) marks: Box<dyn Marks>,
+    pub(crate) marking: Marking,
     pub(crate) order: KeyOrder,
     permits: Arc<Semaphore>,
     clearing: Mutex<Clearing>,
+    /// Writes wait for a place.
+    scarce: Notify,
     /// When copies may be tried again after a round in which all failed, and how many such rounds there were.
     pub(crate) brake: Mutex<(u64, u64)>,
 }
@@ -58,14 +64,19 @@ impl Two {
             options,
             stores,
             marks,
+            marking: Marking::default(),
             order: KeyOrder::default(),
             clearing: Mutex::default(),
+            scarce: Notify::new(),
             brake: Mutex::default(),
         }
     }
 
     /// A place among the writes in flight.
     pub(crate) async fn admit(&self, shared: &Shared) -> Result<OwnedSemaphorePermit, Error> {
+        if self.is_scarce() {
+            self.scarce.notify_one();
+        }
         let permits = Arc::clone(&self.permits);
         let admitted = match self.options.overflow {
             Overflow::Wait(limit) => {
@@ -84,6 +95,10 @@ impl Two {
         })
     }
 
+    fn is_scarce(&self) -> bool {
+        self.permits.available_permits() <= self.options.in_flight / 2
+    }
+
     /// Has the mark of a write cleared, soon, together with others.
     pub(crate) fn ended(self: &Arc<Self>, shared: &Arc<Shared>, write: Waiting) {
         let mut clearing = self.clearing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,13 +112,16 @@ impl Two {
     /// The next writes to clear; with none, clearing is over.
     fn next(&self) -> Vec<Waiting> {
         let mut clearing = self.clearing.lock().unwrap_or_else(PoisonError::into_inner);
-        let many = clearing.waiting.len().min(NAMED);
+        let many = batch_of(clearing.waiting.len());
         clearing.under_way = many > 0;
         clearing.waiting.drain(..many).collect()
     }
 
     async fn clear(&self, shared: &Shared) {
         loop {
+            if !self.is_scarce() && !shared.is_closing() {
+                let _ = clock::limit(GATHER, self.scarce.notified()).await;
+            }
             let batch = self.next();
             if batch.is_empty() {
                 return;

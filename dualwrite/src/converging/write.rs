@@ -148,7 +148,7 @@ impl Flight {
     async fn mark(&self, key: &EncodedKey) -> Result<Position, Error> {
         let mut turn = DrainWait::new(&self.shared);
         loop {
-            if let Some(position) = self.two.marks.mark(&self.shared, self.id(), key).await? {
+            if let Some(position) = self.two.mark(&self.shared, (self.id(), key)).await? {
                 return Ok(position);
             }
             turn.wait().await?;

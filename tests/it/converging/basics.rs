@@ -8,6 +8,7 @@ use dualwrite::{
     converging::{MirrorFailure, Overflow},
     operator::{Command, CommandOptions, Operator},
 };
+use futures_util::future::join_all;
 use tokio::sync::Notify;
 
 use super::stores::{Carts, Fault, Service, Strike, quick, quiet, rows};
@@ -19,6 +20,8 @@ use MirrorFailure::{AnswerNow, Report};
 on_all_databases!(
     a_write_goes_to_both_sides_and_leaves_no_mark,
     the_mark_is_there_before_the_first_side_is_written,
+    writes_at_once_are_each_marked_before_their_first_side,
+    a_mark_that_fails_fails_no_write_beside_it,
     a_caller_that_is_dropped_stops_nothing,
     a_mirror_that_fails_is_reported_or_left_to_the_repair,
     a_primary_whose_outcome_is_unknown_is_copied_as_it_is,
@@ -56,6 +59,59 @@ async fn the_mark_is_there_before_the_first_side_is_written<D: TestDb>(db: Scrat
     let write = service.migration.converging_write("save", &1_i64);
     let seen = write.old(marks(Side::Old)).new(marks(Side::New)).run().await.unwrap();
     assert_eq!(seen, 1);
+    quiet(&db).await;
+}
+
+/// Marks of this key.
+async fn marked<D: TestDb>(db: &Scratch<D>, key: i64) -> i64 {
+    rows(db, &format!("mark WHERE key_text = '{key}'")).await
+}
+
+async fn writes_at_once_are_each_marked_before_their_first_side<D: TestDb>(db: Scratch<D>) {
+    let carts = Carts::memory();
+    let service = Service::at(db.pool(), &carts, Stage::DualWrite).await;
+    let db = Arc::new(db);
+    let writes = (0..50_i64).map(|key| {
+        let side = || {
+            let db = Arc::clone(&db);
+            move || async move { Ok::<_, Fault>(marked(&db, key).await) }
+        };
+        let (old, new) = (side(), side());
+        let writing = service.migration.clone();
+        async move { writing.converging_write("save", &key).old(old).new(new).run().await }
+    });
+    for seen in join_all(writes).await {
+        assert_eq!(seen.unwrap(), 1);
+    }
+    quiet(&db).await;
+    let counted = service.migration.status().await.unwrap().counters;
+    assert_eq!((counted.converging_writes, counted.converging_unsettled), (50, 0));
+}
+
+async fn a_mark_that_fails_fails_no_write_beside_it<D: TestDb>(db: Scratch<D>) {
+    let carts = Carts::memory();
+    let service = Service::at(db.pool(), &carts, Stage::DualWrite).await;
+    db.execute("CREATE UNIQUE INDEX one_mark ON dualwrite_mark (key_text)").await;
+    let columns = "(migration, id, key_text, instance, since)";
+    let sql = format!(
+        "INSERT INTO dualwrite_mark {columns} VALUES ('{}', 'x', '7', 'x', 9000000000000000)",
+        service.migration.name()
+    );
+    db.execute(&sql).await;
+    let writes = (0..30_i64).map(|key| {
+        let side = |side: Side| {
+            let carts = carts.clone();
+            move || async move { carts.put(side, key, Some("kept".to_owned())).await }
+        };
+        let (old, new) = (side(Side::Old), side(Side::New));
+        let writing = service.migration.clone();
+        async move { writing.converging_write("save", &key).old(old).new(new).run().await }
+    });
+    for (key, written) in join_all(writes).await.into_iter().enumerate() {
+        assert_eq!(written.is_err(), key == 7, "{key}: {written:?}");
+    }
+    assert_eq!((carts.old.all().await.len(), carts.new.all().await.len()), (29, 29));
+    db.execute("DELETE FROM dualwrite_mark WHERE id = 'x'").await;
     quiet(&db).await;
 }
 

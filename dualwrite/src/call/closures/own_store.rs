@@ -132,7 +132,7 @@ async fn marked<DB: Backend>(
     (id, key): &NewMark,
 ) -> Result<Option<Tx<'static, DB>>, Error> {
     let mut tx = Tx::begin_open(pool, &[shared], Isolation::default()).await?;
-    let new = (&**id, key, &*shared.instance);
+    let new: (&[_], &str) = (&[(&**id, key)], &shared.instance);
     let marked = mark::<DB>(tx.connection(), &shared.name, new).await;
     match marked.map_err(|error| Error::database("marking a write", error))? {
         true => Ok(Some(tx)),

@@ -54,13 +54,12 @@ pub(crate) trait Marks: Send + Sync {
     /// Whatever is asked from now on is answered with `ShuttingDown`.
     fn close(&self);
 
-    /// Marks a write before its first side, under the fence: the position that holds for it. `None` while a move waits
-    /// for writes in flight.
+    /// Marks writes, at most [`NAMED`](super::statements::NAMED) by their ids and keys, before the first side of each,
+    /// under the fence: the position that holds for them. `None` while a move waits for writes in flight.
     fn mark<'a>(
         &'a self,
         shared: &'a Shared,
-        id: &'a str,
-        key: &'a EncodedKey,
+        writes: &'a [(&'a str, &'a EncodedKey)],
     ) -> BoxFuture<'a, Result<Option<Position>, Error>>;
 
     /// Clears the marks of writes that have ended. Returns how many keys are left to be copied.

@@ -34,17 +34,29 @@ fn places(count: usize) -> String {
     vec!["?"; count].join(", ")
 }
 
-/// Marks a write, unless a move waits for writes in flight. Returns whether it did.
+/// How many of so many are handled next: few different numbers, for each makes a statement of its own that connections
+/// prepare and keep.
+pub(crate) fn batch_of(waiting: usize) -> usize {
+    waiting.min(NAMED).checked_ilog2().map_or(0, |power| 1 << power)
+}
+
+/// Marks writes, by their ids and keys, unless a move waits for writes in flight. Returns whether it did.
 pub(crate) async fn mark<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
-    (id, key, instance): (&str, &EncodedKey, &str),
+    (writes, instance): (&[(&str, &EncodedKey)], &str),
 ) -> sqlx::Result<bool> {
-    let sql = "INSERT INTO dualwrite_mark (migration, id, key_text, instance, since) \
-               SELECT m.name, ?, ?, ?, {now} FROM dualwrite_migration m WHERE m.name = ? AND NOT EXISTS \
-               (SELECT 1 FROM dualwrite_draining d WHERE d.migration = m.name AND d.until > {now})";
-    let values = [id.into(), key.0.as_str().into(), instance.into(), migration.into()];
-    Ok(DB::Adapter::execute(conn, sql, &values).await? > 0)
+    let more = " UNION ALL SELECT ?, ?".repeat(writes.len().saturating_sub(1));
+    let sql = format!(
+        "INSERT INTO dualwrite_mark (migration, id, key_text, instance, since) \
+         SELECT m.name, w.id, w.key_text, ?, {{now}} FROM dualwrite_migration m, (SELECT ? AS id, ? AS key_text{more}) w \
+         WHERE m.name = ? AND NOT EXISTS \
+         (SELECT 1 FROM dualwrite_draining d WHERE d.migration = m.name AND d.until > {{now}})"
+    );
+    let mut values: Vec<SqlValue> = vec![instance.into()];
+    values.extend(writes.iter().flat_map(|(id, key)| [(*id).into(), key.0.as_str().into()]));
+    values.push(migration.into());
+    Ok(DB::Adapter::execute(conn, &sql, &values).await? > 0)
 }
 
 /// Says that these keys are to be copied, for a new reason. A copy under way does not settle them.

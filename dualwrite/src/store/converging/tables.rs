@@ -67,13 +67,12 @@ impl<DB: Backend> Marks for SqlMarks<DB> {
     fn mark<'a>(
         &'a self,
         shared: &'a Shared,
-        id: &'a str,
-        key: &'a EncodedKey,
+        writes: &'a [(&'a str, &'a EncodedKey)],
     ) -> BoxFuture<'a, Result<Option<Position>, Error>> {
         Box::pin(async move {
             let mut tx = Tx::begin_open(&self.pool, &[shared], Isolation::default()).await?;
-            let mark = (id, key, &*shared.instance);
-            let marked = statements::mark::<DB>(tx.connection(), &shared.name, mark).await;
+            let marks = (writes, &*shared.instance);
+            let marked = statements::mark::<DB>(tx.connection(), &shared.name, marks).await;
             let marked = marked.map_err(|error| Error::database("marking a write", error))?;
             let position = tx.pinned(&shared.name);
             if !marked {
