@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Goals of about 200 bytes are copied into versions of goals, and each goal gets a pointer to its version:
-//! the split of a table, which writes both sides. Every way starts from the same fresh tables.
+//! the split of a table, which writes both sides. Every way starts from the same fresh tables. "Its statements" are those
+//! of the line above in pages of 5,000 keys, sent without the library.
 //! `DUALWRITE_BENCH_ROWS` says how many rows, a million unless it does.
 
 #[path = "backfill/goals.rs"]
@@ -17,6 +18,8 @@ mod goals;
 mod harness;
 #[path = "backfill/memory.rs"]
 mod memory;
+#[path = "backfill/pages.rs"]
+mod pages;
 #[path = "backfill/writer.rs"]
 mod writer;
 
@@ -26,6 +29,7 @@ use std::time::{Duration, Instant};
 use dualwrite::{Backend, BoxError, CopyKeys, Migration, Runtime, Stage};
 use goals::{Goals, Mapped, RustMapping};
 use harness::{Target, judge};
+use pages::Paged;
 use sqlx::pool::PoolOptions;
 use sqlx::{MySql, Pool, Postgres};
 
@@ -35,6 +39,8 @@ const RUST_MIN: f64 = 0.8;
 const RUST_TWO_MIN: f64 = 1.25;
 const MYSQL_MIN: f64 = 0.85;
 const SQLITE_MIN: f64 = 1.3;
+/// Of the same statements in the same pages without the library.
+const OWN_MIN: f64 = 0.95;
 /// Times the rows per second of one transaction a row.
 const ROW_BY_ROW_MIN: f64 = 40.0;
 /// Rows of that baseline: it is slow.
@@ -108,6 +114,12 @@ fn line(name: &str, figure: f64, baseline: f64, target: f64) -> u32 {
     verdict.missed()
 }
 
+/// What the library itself costs.
+fn its_statements(name: &str, turns: Vec<[f64; 2]>) -> u32 {
+    let [ours, by_hand] = median(turns);
+    line(&format!("{name}, SQL: its statements by hand"), ours, by_hand, OWN_MIN)
+}
+
 /// Takes turns, and shows the turn with the median ratio.
 fn median(mut turns: Vec<[f64; 2]>) -> [f64; 2] {
     turns.sort_by(|one, other| (one[0] / one[1]).total_cmp(&(other[0] / other[1])));
@@ -115,23 +127,26 @@ fn median(mut turns: Vec<[f64; 2]>) -> [f64; 2] {
 }
 
 /// A mapping in SQL against the database's own single statements.
-async fn one_statement<DB: Mapped>(
+async fn one_statement<DB: Paged>(
     name: &str,
     pool: &Pool<DB>,
     rows: i64,
     target: f64,
 ) -> Result<u32, BoxError> {
     let goals = Goals::new(pool, rows).await?;
-    let (mut one, mut two) = (Vec::new(), Vec::new());
+    let (mut one, mut two, mut pages) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let baseline = goals.at_once().await?;
-        one.push([backfill(&goals, goals::in_sql(), 1).await?, baseline]);
+        let ours = backfill(&goals, goals::in_sql(), 1).await?;
+        one.push([ours, baseline]);
+        pages.push([ours, pages::by_hand(&goals).await?]);
         if DB::NAME != "SQLite" {
             two.push([backfill(&goals, goals::in_sql(), 2).await?, baseline]);
         }
     }
     let [figure, baseline] = median(one);
     let mut missed = line(&format!("{name}, SQL, against one statement"), figure, baseline, target);
+    missed += its_statements(name, pages);
     if !two.is_empty() {
         let [figure, baseline] = median(two);
         missed += line(&format!("{name}, SQL, two workers"), figure, baseline, target);
@@ -142,9 +157,12 @@ async fn one_statement<DB: Mapped>(
 async fn postgres(pool: &Pool<Postgres>, rows: i64) -> Result<u32, BoxError> {
     let goals = Goals::new(pool, rows).await?;
     let (mut sql, mut rust, mut two) = (Vec::new(), Vec::new(), Vec::new());
+    let mut pages = Vec::new();
     for _ in 0..ROUNDS {
         let baseline = goals.at_once().await?;
-        sql.push([backfill(&goals, goals::in_sql(), 1).await?, baseline]);
+        let ours = backfill(&goals, goals::in_sql(), 1).await?;
+        sql.push([ours, baseline]);
+        pages.push([ours, pages::by_hand(&goals).await?]);
         rust.push([backfill(&goals, RustMapping, 1).await?, baseline]);
         two.push([backfill(&goals, RustMapping, 2).await?, baseline]);
     }
@@ -152,6 +170,7 @@ async fn postgres(pool: &Pool<Postgres>, rows: i64) -> Result<u32, BoxError> {
     let mut missed = 0;
     let (sql, rust, two) = (median(sql), median(rust), median(two));
     missed += line("PostgreSQL, SQL, against one statement", sql[0], sql[1], SQL_MIN);
+    missed += its_statements("PostgreSQL", pages);
     missed += line("PostgreSQL, Rust, against one statement", rust[0], rust[1], RUST_MIN);
     missed += line("PostgreSQL, Rust, two workers", two[0], two[1], RUST_TWO_MIN);
     missed += line("PostgreSQL, SQL, against a transaction a row", sql[0], single, ROW_BY_ROW_MIN);

@@ -10,11 +10,14 @@
 //! On PostgreSQL and MariaDB eight clients write through the server's own socket, on SQLite one does. Both
 //! ways take turns in many short rounds, and what is shown are the medians of the rounds and of their
 //! ratios. "One row" is a migration whose columns are in one row: one UPDATE of both columns, against the
-//! same UPDATE by hand.
+//! same UPDATE by hand. "Its messages" are those of the line above, sent without the library: what the fence costs
+//! on this database whoever takes it.
 //! Connections are not pinged when they are taken from the pool, which would flatter the ratio.
 
 #[path = "harness/mod.rs"]
 mod harness;
+#[path = "dual_write/statements.rs"]
+mod statements;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,11 +34,14 @@ use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Database, MySql, Pool, Postgres, Sqlite};
+use statements::{Form, Messages, Sent, messages};
 
 const ROUNDS: usize = 40;
 const KEYS: i64 = 10_000;
 /// What a change of the stage may take at the 99th percentile.
 const CHANGE_MS_MAX: f64 = 30.0;
+/// Of the throughput of the same messages without the library.
+const OWN_MIN: f64 = 0.95;
 /// Stage changes under load.
 const CHANGES: usize = 200;
 
@@ -54,7 +60,7 @@ struct Row(Columns);
 struct Copy<DB>(std::marker::PhantomData<DB>);
 
 /// What differs between the databases: their statements, and sqlx' bounds for a prepared one.
-trait Bench: Backend {
+trait Bench: Sent {
     /// All take the e-mail address, then the key.
     const OLD: &'static str;
     const NEW: &'static str;
@@ -259,7 +265,10 @@ where
         let migration = registration.mirror(policy).register().await?;
         migration.advance(Stage::DualWrite).await?;
         let customers = DualCustomers::new(&migration, Store(DB::OLD), Store(DB::NEW));
-        let load = Load::new(pool, migration, customers, &[DB::OLD, DB::NEW], clients, writes);
+        let mut load =
+            Load::new(pool, migration, customers, &[DB::OLD, DB::NEW], (clients, writes));
+        load.messages = Some(messages(pool, &format!("bench-{label}"), Form::Dual(policy)).await?);
+        let load = Arc::new(load);
         missed += compare(&format!("{name}, {label}"), target, &load).await?;
         if policy == MirrorPolicy::MarkDirty {
             missed += stage_changes(name, &load).await?;
@@ -268,7 +277,9 @@ where
     let migration = runtime.migration("bench-one-row").register().await?;
     migration.advance(Stage::DualWrite).await?;
     let customers = DualCustomers::one_row(&migration, Row);
-    let load = Load::new(pool, migration, customers, &[DB::BOTH], clients, writes);
+    let mut load = Load::new(pool, migration, customers, &[DB::BOTH], (clients, writes));
+    load.messages = Some(messages(pool, "bench-one-row", Form::OneRow).await?);
+    let load = Arc::new(load);
     missed += compare(&format!("{name}, one row"), DB::MIN[3], &load).await?;
     runtime.shutdown().await?;
     Ok(missed)
@@ -280,9 +291,18 @@ struct Load<DB: Backend, C> {
     migration: Migration,
     customers: C,
     by_hand: &'static [&'static str],
+    messages: Option<Messages>,
     clients: i64,
     writes: i64,
     next: AtomicI64,
+}
+
+/// What a client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Ours,
+    ByHand,
+    ItsMessages,
 }
 
 impl<DB: Bench, C: Customers<DB>> Load<DB, C> {
@@ -291,11 +311,10 @@ impl<DB: Bench, C: Customers<DB>> Load<DB, C> {
         migration: Migration,
         customers: C,
         by_hand: &'static [&'static str],
-        clients: i64,
-        writes: i64,
-    ) -> Arc<Self> {
+        (clients, writes): (i64, i64),
+    ) -> Self {
         let (pool, next) = (pool.clone(), AtomicI64::new(0));
-        Arc::new(Self { pool, migration, customers, by_hand, clients, writes, next })
+        Self { pool, migration, customers, by_hand, messages: None, clients, writes, next }
     }
 
     /// Keys come in an order of their own, and no two clients write the same one at a time.
@@ -312,6 +331,20 @@ impl<DB: Bench, C: Customers<DB>> Load<DB, C> {
         Ok(tx.commit().await?)
     }
 
+    async fn its_messages(&self) -> Result<(), BoxError> {
+        let messages = self.messages.as_ref().ok_or("no messages")?;
+        let mut conn = self.pool.acquire().await?;
+        let mut tx = messages.begin(&mut conn).await?;
+        let id = self.key();
+        for (number, sql) in self.by_hand.iter().enumerate() {
+            if let (1, Some(between)) = (number, messages.between) {
+                DB::send(&mut tx, between).await?;
+            }
+            DB::run(&mut *tx, sql, id, "somebody@example.org").await?;
+        }
+        Ok(messages.end(tx).await?)
+    }
+
     async fn fenced(&self) -> Result<(), BoxError> {
         let mut tx = self.migration.begin(&self.pool).await?;
         self.customers.save(&mut tx, self.key(), "somebody@example.org").await?;
@@ -320,7 +353,7 @@ impl<DB: Bench, C: Customers<DB>> Load<DB, C> {
 }
 
 /// Transactions per second of one round.
-async fn round<DB, C>(load: &Arc<Load<DB, C>>, fenced: bool) -> Result<f64, BoxError>
+async fn round<DB, C>(load: &Arc<Load<DB, C>>, way: Way) -> Result<f64, BoxError>
 where
     DB: Bench,
     C: Customers<DB> + Send + Sync + 'static,
@@ -330,9 +363,10 @@ where
         let load = Arc::clone(load);
         tokio::spawn(async move {
             for _ in 0..load.writes {
-                match fenced {
-                    true => load.fenced().await?,
-                    false => load.by_hand().await?,
+                match way {
+                    Way::Ours => load.fenced().await?,
+                    Way::ByHand => load.by_hand().await?,
+                    Way::ItsMessages => load.its_messages().await?,
                 }
             }
             Ok::<(), BoxError>(())
@@ -350,25 +384,34 @@ where
     DB: Bench,
     C: Customers<DB> + Send + Sync + 'static,
 {
-    let (mut figures, mut baselines, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let mut figures: [Vec<f64>; 3] = Default::default();
+    let (mut ratios, mut own, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+    let ways = [Way::Ours, Way::ByHand, Way::ItsMessages];
     for number in 0..ROUNDS {
-        // Each goes first half of the time.
-        let first = round(load, number % 2 == 0).await?;
-        let second = round(load, number % 2 != 0).await?;
-        let (figure, baseline) = if number % 2 == 0 { (first, second) } else { (second, first) };
-        figures.push(figure);
-        baselines.push(baseline);
-        ratios.push(figure / baseline);
+        let mut round_of = [0.0; 3];
+        for turn in 0..ways.len() {
+            let way = (number + turn) % ways.len(); // each goes first as often as the others
+            round_of[way] = round(load, ways[way]).await?;
+            figures[way].push(round_of[way]);
+        }
+        let [ours, by_hand, messages] = round_of;
+        ratios.push(ours / by_hand);
+        own.push(ours / messages);
+        shares.push(messages / by_hand);
     }
     let ratio = quantile(&mut ratios, 0.5);
+    let [ours, by_hand, messages] = figures.map(|mut figures| quantile(&mut figures, 0.5));
     let target = Target::AtLeast(target);
     let verdict = judge(name, ratio, "times", target);
+    println!("{name:<44} {ours:>12.0} {by_hand:>12.0} {ratio:>8.2} {target:>8}  {verdict}");
+    let (own, share) = (quantile(&mut own, 0.5), quantile(&mut shares, 0.5));
+    let (name, target) = (format!("{name}: its messages"), Target::AtLeast(OWN_MIN));
+    let own_verdict = judge(&name, own, "times", target);
     println!(
-        "{name:<44} {:>12.0} {:>12.0} {ratio:>8.2} {target:>8}  {verdict}",
-        quantile(&mut figures, 0.5),
-        quantile(&mut baselines, 0.5),
+        "{:<44} {ours:>12.0} {messages:>12.0} {own:>8.2} {target:>8}  {own_verdict}, {share:.2} by hand",
+        "  against its messages alone"
     );
-    Ok(verdict.missed())
+    Ok(verdict.missed() + own_verdict.missed())
 }
 
 /// How long a change of the position waits while all clients write; answers with 1 where that is too long.

@@ -56,13 +56,16 @@ fn number(error: &sqlx::Error) -> Option<u16> {
 
 /// The fence in the message that begins the transaction; fails where an epoch is not the pin's, or
 /// where a trigger looks at the table. Names are validated (letters, digits, `.`, `_`, `-`).
+///
+/// It is one statement with the guard, for each statement costs the server as much as the lock does.
 fn confirming_begin(mut sql: String, begin: Begin<'_>) -> String {
+    sql.push_str(";SET ");
     for pin in begin.pins {
         let (name, epoch, token) = (&pin.name, pin.position.epoch, pin.token.0);
         let _ = write!(
             sql,
-            ";SELECT 9223372036854775807 + (1 - count(*)) FROM dualwrite_migration \
-             WHERE name='{name}' AND epoch={epoch} AND token={token} AND watched=0 LOCK IN SHARE MODE"
+            "@dualwrite_fence=(SELECT 9223372036854775807 + (1 - count(*)) FROM dualwrite_migration \
+             WHERE name='{name}' AND epoch={epoch} AND token={token} AND watched=0 LOCK IN SHARE MODE),"
         ); // a String takes all
     }
     sql.push_str(session::GUARD);
@@ -236,6 +239,7 @@ impl Adapter for MySqlAdapter {
             }
             Err(error) => return Err(error),
         }
+        sql.push_str(";SET ");
         sql.push_str(session::GUARD);
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;
         super::read_pinned::<MySql>(conn, begin.pins, " LOCK IN SHARE MODE", trigger::mark).await
@@ -283,7 +287,7 @@ impl Adapter for MySqlAdapter {
         let level = Isolation::ReadCommitted.as_sql();
         let sql = format!(
             "SET @dualwrite_wait=@@innodb_lock_wait_timeout,SESSION innodb_lock_wait_timeout=1;\
-             SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION{}",
+             SET TRANSACTION ISOLATION LEVEL {level};START TRANSACTION;SET {}",
             session::GUARD
         );
         Manager::begin(conn, Some(safe(sql).into_sql_str())).await?;

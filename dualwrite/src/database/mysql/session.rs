@@ -28,8 +28,9 @@ pub(super) const HOLDERS: &str = "SELECT CAST(w.blocking_pid AS SIGNED), CAST(p.
      FROM sys.innodb_lock_waits w LEFT JOIN information_schema.PROCESSLIST p ON p.ID = w.blocking_pid \
      WHERE w.waiting_pid = ? ORDER BY w.blocking_trx_started, w.blocking_pid LIMIT 10";
 
-/// Each of the two servers takes the other's comment for one. What the session was is kept in it.
-pub(super) const GUARD: &str = ";SET @dualwrite_autocommit=@@autocommit,SESSION autocommit=0,\
+/// What a SET of the message that begins ends with. Each of the two servers takes the other's comment for one. What the
+/// session was is kept in it.
+pub(super) const GUARD: &str = "@dualwrite_autocommit=@@autocommit,SESSION autocommit=0,\
      /*M!50500 @dualwrite_read_only=@@tx_read_only,SESSION tx_read_only=1*/\
      /*!50720 @dualwrite_read_only=@@transaction_read_only,SESSION transaction_read_only=1*/;\
      SAVEPOINT dualwrite_tx";
