@@ -211,7 +211,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_version (
 -- that Debezium's outbox event router reads: `aggregatetype` is the migration, `aggregateid` the key.
 CREATE TABLE IF NOT EXISTS dualwrite_outbox (
     seq           BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
-    id            VARCHAR(36) NOT NULL UNIQUE,
+    id            VARCHAR(36) NOT NULL,
     aggregatetype VARCHAR(100) NOT NULL,
     aggregateid   VARCHAR(512) NOT NULL,
     type          VARCHAR(100) NOT NULL,

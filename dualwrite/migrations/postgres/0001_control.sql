@@ -211,7 +211,7 @@ CREATE TABLE IF NOT EXISTS dualwrite_version (
 -- that Debezium's outbox event router reads: `aggregatetype` is the migration, `aggregateid` the key.
 CREATE TABLE IF NOT EXISTS dualwrite_outbox (
     seq           BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    id            TEXT NOT NULL UNIQUE,
+    id            TEXT NOT NULL,
     aggregatetype TEXT NOT NULL,
     aggregateid   TEXT NOT NULL,
     type          TEXT NOT NULL,

@@ -48,6 +48,9 @@ const UNDEFINED_FUNCTION: &str = "42883";
 const UNDEFINED_TABLE: &str = "42P01";
 const NO_SUCH_SAVEPOINT: &str = "3B001";
 const NO_TRANSACTION: &str = "25P01";
+const DIVISION_BY_ZERO: &str = "22012";
+/// An error was not handled, and the transaction does nothing more.
+const FAILED_TRANSACTION: &str = "25P02";
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// What a transaction of ours bears; one that the application began in its place does not.
@@ -55,6 +58,7 @@ const OURS: &str = "SET LOCAL dualwrite.tx='1'";
 /// Fails in another transaction, in none, and in one that an error has ended.
 const IS_OURS: &str =
     "SELECT 1/(current_setting('dualwrite.tx',true) IS NOT DISTINCT FROM '1')::int";
+const OURS_OR_FAIL: &str = "/(current_setting('dualwrite.tx',true) IS NOT DISTINCT FROM '1')::int";
 
 type Manager = <Postgres as sqlx::Database>::TransactionManager;
 
@@ -369,6 +373,12 @@ impl Adapter for PostgresAdapter {
         let Some(row) = rows.first() else { return Ok(None) };
         let schema = row.optional_text(1)?.unwrap_or("(no schema of the search_path)");
         Ok(Some(format!("schema {schema} of database {}", row.text(0)?)))
+    }
+
+    const OURS_OR_FAIL: Option<&'static str> = Some(OURS_OR_FAIL);
+
+    fn is_not_ours(error: &sqlx::Error) -> bool {
+        has_code(error, DIVISION_BY_ZERO) || has_code(error, FAILED_TRANSACTION)
     }
 
     async fn check_ours(conn: &mut PgConnection) -> sqlx::Result<()> {

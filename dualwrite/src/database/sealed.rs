@@ -336,6 +336,15 @@ pub trait Adapter: Send + Sync + 'static {
     /// the caller. Nothing to do where [`commit`](Adapter::commit) finds out.
     fn check_ours(conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
 
+    /// The same within another statement: what a number in it is followed by, which fails it where `check_ours` would
+    /// fail. `None`: it is asked by itself.
+    const OURS_OR_FAIL: Option<&'static str> = None;
+
+    /// Whether a statement with [`OURS_OR_FAIL`](Adapter::OURS_OR_FAIL) failed for that.
+    fn is_not_ours(_error: &sqlx::Error) -> bool {
+        false
+    }
+
     /// Whether the next answer on the connection is that to the next statement. Asked where a statement may have
     /// been dropped while it was under way.
     fn is_in_step(_conn: &mut Connection<Self>) -> impl Future<Output = sqlx::Result<bool>> + Send {

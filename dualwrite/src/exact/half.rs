@@ -174,14 +174,19 @@ impl<S: ExactSide> Half<S> {
         let gone = rows.clone().zip(&payloads).filter(|(_, payload)| payload.is_none());
         let gone: Vec<_> = gone.map(|((key, version), _)| (key, *version, true)).collect();
         let left = rows.zip(payloads).map(|((key, version), payload)| (key, *version, payload));
-        let (conn, name) = (tx.connection(), &*self.name);
-        let left = async {
-            if !gone.is_empty() {
-                version::set_all::<S::Database>(conn, name, &gone).await?;
-            }
-            outbox::insert_all::<S::Database>(conn, name, left.collect()).await
+        let (name, left) = (&*self.name, left.collect());
+        let failed = |error| self.failed("recording a write in the outbox", error);
+        // A closure may have ended the transaction: what follows would be stored alone. So this comes first.
+        let insert = async |conn: &mut <S::Database as sqlx::Database>::Connection| {
+            outbox::insert_all::<S::Database>(conn, name, left).await
         };
-        left.await.map_err(|error| self.failed("recording a write in the outbox", error))
+        tx.run_checked(insert, failed).await?;
+        match gone.is_empty() {
+            true => Ok(()),
+            false => {
+                version::set_all::<S::Database>(tx.connection(), name, &gone).await.map_err(failed)
+            }
+        }
     }
 
     /// Gives keys their next versions, which locks them. They are sorted, so that no two transactions wait for each other.

@@ -208,8 +208,6 @@ where
     };
     if row.recording {
         let payloads = half.payloads(&mut tx, keys).await.map_err(failure)?;
-        // A closure may have ended the transaction: what follows would be stored alone.
-        tx.check_ours().await.map_err(failure)?;
         half.leave(&mut tx, (keys, &versions), payloads).await.map_err(failure)?;
     }
     core.pass(ExactStep::Written).map_err(failure)?;

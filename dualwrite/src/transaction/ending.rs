@@ -101,6 +101,29 @@ impl<DB: Backend> Tx<'_, DB> {
         Ok(())
     }
 
+    /// Runs a statement of ours that fails where [`check_ours`](Self::check_ours) would, for it has
+    /// [`OURS_OR_FAIL`](crate::database::sealed::Adapter::OURS_OR_FAIL) in it.
+    ///
+    /// # Errors
+    /// As that; and what `failed` makes of any other failure.
+    pub(crate) async fn run_checked<T>(
+        &mut self,
+        statement: impl AsyncFnOnce(&mut DB::Connection) -> sqlx::Result<T>,
+        failed: impl FnOnce(sqlx::Error) -> Error,
+    ) -> Result<T, Error> {
+        if DB::Adapter::OURS_OR_FAIL.is_none() || self.adopted {
+            self.check_ours().await?;
+        }
+        match statement(self.connection()).await {
+            Ok(done) => {
+                self.unseen_statements = false;
+                Ok(done)
+            }
+            Err(error) if DB::Adapter::is_not_ours(&error) => Err(ended_before(Some(error))),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     /// Rolls back.
     ///
     /// # Errors

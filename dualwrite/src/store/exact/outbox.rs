@@ -21,7 +21,7 @@ pub(crate) struct OutboxRecord {
 /// What a write leaves: the key, its version, and the record as JSON, `None` for a delete.
 pub(crate) type Left<'k> = (&'k EncodedKey, u64, Option<String>);
 
-/// Leaves records of a write, in its transaction.
+/// Leaves records of a write, in its transaction. It fails, where the database can say so, if that has ended.
 pub(crate) async fn insert_all<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
@@ -45,7 +45,8 @@ pub(crate) async fn insert_all<DB: Backend>(
         if count == 0 {
             return Ok(());
         }
-        let rows = vec!["(?, ?, ?, ?, ?, ?, {now})"; count].join(", ");
+        let ours = DB::Adapter::OURS_OR_FAIL.unwrap_or_default();
+        let rows = vec![format!("(?, ?, ?, ?, ?, ?, {{now}}{ours})"); count].join(", ");
         let sql = format!(
             "INSERT INTO dualwrite_outbox (id, aggregatetype, aggregateid, type, payload, version, since) VALUES {rows}"
         );
