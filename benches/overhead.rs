@@ -11,6 +11,8 @@
 //! machine slows all of them down for seconds; so there are several passes over all rows, some time apart,
 //! and of each row the pass with the smallest difference is shown.
 
+#[path = "overhead/growth.rs"]
+mod growth;
 #[path = "harness/mod.rs"]
 mod harness;
 
@@ -220,6 +222,10 @@ async fn measure() -> Result<Vec<Row>, Error> {
         let allocations = allocations(name, &test, &wrapped, Method::Find).await;
         add(&mut rows, Row { target: Some(SHADOW_ALLOCATIONS_MAX), ..allocations });
         all_compared(&test).await?;
+    }
+    println!("\n{:<46} {:>12} {:>9} {:>9}", "", "", "many", "one");
+    for row in growth::rows().await? {
+        add(&mut rows, row);
     }
     println!("\n{:<46} {:>12} {:>9} {:>9}", "", "", "slow", "fast");
     let everything = 1_000_000; // nothing is left out because too much is under way
