@@ -5,6 +5,7 @@
 //! tests/run --servers cargo bench --bench backfill -- --check  and exits with 1 where a target is missed
 //! tests/run --servers cargo bench --bench backfill -- --memory also 1 and 10 times the narrow rows
 //! tests/run --servers cargo bench --bench backfill -- --writer only the writer beside a backfill
+//! tests/run --servers cargo bench --bench backfill -- --delay  only a server whose answers take 1 to 200 ms longer
 //! ```
 //!
 //! Goals of about 200 bytes are copied into versions of goals, and each goal gets a pointer to its version:
@@ -12,6 +13,10 @@
 //! of the line above in pages of 5,000 keys, sent without the library.
 //! `DUALWRITE_BENCH_ROWS` says how many rows, a million unless it does.
 
+#[path = "../tests/it/support/delay.rs"]
+mod delay;
+#[path = "backfill/delayed.rs"]
+mod delayed;
 #[path = "backfill/goals.rs"]
 mod goals;
 #[path = "harness/mod.rs"]
@@ -56,6 +61,7 @@ fn main() -> ExitCode {
     }
     let measured = match harness::is_asked("--writer") {
         true => runtime.block_on(only_the_writer()),
+        false if harness::is_asked("--delay") => runtime.block_on(only_delayed()),
         false => runtime.block_on(measure(harness::is_asked("--memory"))),
     };
     harness::end(measured.expect("it runs"))
@@ -72,6 +78,10 @@ async fn only_the_writer() -> Result<u32, BoxError> {
     goals.at_once().await?; // the log's files are there, and full
     goals.at_once().await?;
     writer::beside(&goals).await
+}
+
+async fn only_delayed() -> Result<u32, BoxError> {
+    delayed::measure(&std::env::var("DUALWRITE_TEST_POSTGRES_URL")?).await
 }
 
 async fn measure(memory: bool) -> Result<u32, BoxError> {
@@ -96,6 +106,7 @@ async fn measure(memory: bool) -> Result<u32, BoxError> {
         Ok(url) => {
             let pool = goals::postgres(&url).await?;
             missed += postgres(&pool, rows).await?;
+            missed += delayed::measure(&url).await?;
             if memory {
                 missed += memory::compare(&url)?;
             }
