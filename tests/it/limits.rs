@@ -147,7 +147,7 @@ async fn a_transaction_waits_shortly_for_the_control_tables_where_there_is_one_w
         return; // there they wait for no file
     }
     let world = World::with(db, Stage::DualWrite, 1, plain).await;
-    let timed_out = async || world.counters().await.turns_timed_out;
+    let timed_out = async || world.migration.status().await.unwrap().counters.turns_timed_out;
     assert_eq!(timed_out().await, 0);
     let held = world.begin().await;
     let pool = world.db.another_pool(2).await;
