@@ -1,7 +1,7 @@
 //! Which database is meant: by an option, by a file, or by the environment. A URL may hold a password, and arguments are
 //! seen in the list of processes; a file is not.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
@@ -32,7 +32,7 @@ pub(crate) fn database(matches: &ArgMatches) -> Result<Database, Exit> {
     Ok(Database { url: url.filter(|url| !url.is_empty()), is_named })
 }
 
-fn read(path: &PathBuf) -> Result<String, Exit> {
+fn read(path: &Path) -> Result<String, Exit> {
     let unreadable = |why: &dyn std::fmt::Display| Exit {
         text: format!("the file of --database-file, `{}`, cannot be used: {why}", path.display()),
         code: crate::UNREADABLE,

@@ -104,8 +104,9 @@ pub(crate) struct Fingerprint {
 /// Where all migrations stand, and whether a poll would find more than that: what a heartbeat reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Positions {
-    /// Of each migration, by name: epoch, token, generation, and the one that was verified.
-    pub(crate) migrations: Vec<[Option<i64>; 4]>,
+    /// Of each migration, by name: epoch, token, generation, and the one that was verified; when the next dead letter is
+    /// tried again, and whether one is of the new side.
+    pub(crate) migrations: Vec<[Option<i64>; 6]>,
     /// What else changes what a poll finds: the token of changes, marks that withdraw a proof, complete backfills.
     pub(crate) others: [Option<i64>; 4],
 }
@@ -122,7 +123,7 @@ impl Record {
 
     /// Whether it only stands where it stands: nothing is under way, and nothing waits to be done.
     pub(crate) fn is_quiet(&self) -> bool {
-        !self.is_active() && !self.dirty && !self.letters
+        !self.is_active() && !self.dirty && !self.due
     }
 
     /// Whether no key can be missing in new any more. A backfill passes keys that cannot be copied; once

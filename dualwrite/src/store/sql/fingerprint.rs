@@ -15,11 +15,15 @@ const DOING: &str = "asking whether a position has changed";
 /// backfill that is complete, a proof that was withdrawn.
 const SQL: &str = "SELECT token, {now} FROM dualwrite_change WHERE id = 1";
 
-/// Each of these tables is asked once whether it has a row; MariaDB plans each subquery at each execution.
-const POSITIONS: &str = "SELECT m.epoch, m.token, m.generation, m.verified_generation, {now}, \
+/// Most of these tables are asked once whether they have a row. Dead letters may stay for long: there each migration is looked
+/// up in an index. MariaDB plans each subquery at each execution.
+const POSITIONS: &str = "SELECT m.epoch, m.token, m.generation, m.verified_generation, \
+     (SELECT f.next_attempt_at FROM dualwrite_failure f WHERE f.migration = m.name \
+     ORDER BY f.migration, f.next_attempt_at LIMIT 1), \
+     CASE WHEN EXISTS (SELECT 1 FROM dualwrite_failure f WHERE f.migration = m.name AND f.side = 'new') \
+     THEN 1 ELSE 0 END, {now}, \
      CASE WHEN EXISTS (SELECT 1 FROM dualwrite_dirty) OR EXISTS (SELECT 1 FROM dualwrite_unsettled) \
-     OR EXISTS (SELECT 1 FROM dualwrite_mark) OR EXISTS (SELECT 1 FROM dualwrite_failure) \
-     OR EXISTS (SELECT 1 FROM dualwrite_kill) OR EXISTS (SELECT 1 FROM dualwrite_task WHERE state = 'wanted') \
+     OR EXISTS (SELECT 1 FROM dualwrite_mark) OR EXISTS (SELECT 1 FROM dualwrite_kill) OR EXISTS (SELECT 1 FROM dualwrite_task WHERE state = 'wanted') \
      OR EXISTS (SELECT 1 FROM dualwrite_plan WHERE state = 'running') THEN 1 ELSE 0 END, \
      (SELECT c.token FROM dualwrite_change c WHERE c.id = 1), (SELECT count(*) FROM dualwrite_stale), \
      (SELECT max(s.at) FROM dualwrite_stale s), \
@@ -46,13 +50,20 @@ impl<DB: Backend> SqlControl<DB> {
 
 fn positions_of(rows: &[SqlRow]) -> sqlx::Result<Option<(Positions, i64)>> {
     let Some(first) = rows.first() else { return Ok(None) };
-    if first.integer(5)? != 0 {
+    let (now, busy) = (first.integer(6)?, first.integer(7)? != 0);
+    let migrations = rows.iter().map(|row| columns(row, 0)).collect::<sqlx::Result<Vec<_>>>()?;
+    let is_due = |columns: &[Option<i64>; 6]| columns[4].is_some_and(|next| next <= now);
+    if busy || migrations.iter().any(is_due) {
         return Ok(None);
     }
-    let four = |row: &SqlRow, at: usize| -> sqlx::Result<[Option<i64>; 4]> {
-        let column = |number| row.optional_integer(at + number);
-        Ok([column(0)?, column(1)?, column(2)?, column(3)?])
-    };
-    let migrations = rows.iter().map(|row| four(row, 0)).collect::<sqlx::Result<_>>()?;
-    Ok(Some((Positions { migrations, others: four(first, 6)? }, first.integer(4)?)))
+    Ok(Some((Positions { migrations, others: columns(first, 8)? }, now)))
+}
+
+/// So many columns from this one on.
+fn columns<const N: usize>(row: &SqlRow, from: usize) -> sqlx::Result<[Option<i64>; N]> {
+    let mut found = [None; N];
+    for (number, column) in found.iter_mut().enumerate() {
+        *column = row.optional_integer(from + number)?;
+    }
+    Ok(found)
 }
