@@ -20,6 +20,15 @@ pub(crate) struct Arguments {
     /// The service's database: postgres://…, mysql://…, mariadb://… or sqlite://…
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL", global = true)]
     pub(crate) database: Option<String>,
+    /// A file that has this URL, and nothing else; it is seen in no list of processes
+    #[arg(
+        long,
+        env = "DATABASE_URL_FILE",
+        hide_env_values = true,
+        value_name = "PATH",
+        global = true
+    )]
+    pub(crate) database_file: Option<std::path::PathBuf>,
     /// How answers and errors are printed
     #[arg(long, value_enum, default_value_t = Output::Text, global = true)]
     pub(crate) output: Output,

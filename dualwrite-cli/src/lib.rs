@@ -6,6 +6,7 @@ mod backup;
 mod commands;
 mod connect;
 mod contract;
+mod database;
 mod doctor;
 mod expand;
 mod failure;
@@ -21,7 +22,6 @@ use std::ffi::OsString;
 use std::io::{Write, stderr, stdout};
 use std::time::Duration;
 
-use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use dualwrite::operator::CommandSpec;
 
@@ -113,22 +113,28 @@ pub async fn run_on_terminal<A: Into<OsString> + Clone>(
         }
         Err(help) => return end(out, err, &help.to_string(), DONE),
     };
-    if let Some(url) = matches.get_one::<String>("database").filter(|url| !url.is_empty()) {
-        urls.insert(0, url.clone()); // it may come from the environment
-    }
+    let database = match database::database(&matches) {
+        Ok(database) => database,
+        Err(failure) => return tell_failure(err, &failure, &matches, &urls),
+    };
+    // It may come from a file or from the environment.
+    urls.splice(0..0, database.url.clone());
     let done = match commands::find(&matches) {
         Some((_, own)) if own.contains_id(WATCH) => Err(Exit::wrong_use(NO_VIEW)),
-        Some((spec, own)) => command(spec, &matches, own).await.map(yes),
+        Some((spec, own)) => command(spec, database.url, own).await.map(yes),
         None => match Arguments::from_arg_matches(&matches) {
-            Ok(Arguments { command: Command::Schema(Schema::Check(check)), database, .. }) => {
+            Ok(Arguments { command: Command::Schema(Schema::Check(check)), .. }) => {
                 // The variable is for the other commands: files are judged without a database unless one is named.
-                let named = matches.value_source("database") == Some(ValueSource::CommandLine);
-                return judge(&check, database.as_deref(), named, &urls, out, err).await;
+                let (url, is_named) = (database.url.as_deref(), database.is_named);
+                return judge(&check, url, is_named, &urls, out, err).await;
             }
-            Ok(arguments) => match arguments.watch {
-                Some(every) => watch(arguments, every, terminal, out).await,
-                None => other(arguments, terminal, err).await,
-            },
+            Ok(arguments) => {
+                let arguments = Arguments { database: database.url, ..arguments };
+                match arguments.watch {
+                    Some(every) => watch(arguments, every, terminal, out).await,
+                    None => other(arguments, terminal, err).await,
+                }
+            }
             Err(told) => {
                 return tell(err, &failure::without(&told.to_string(), &urls), WRONG_USE);
             }
@@ -136,13 +142,15 @@ pub async fn run_on_terminal<A: Into<OsString> + Clone>(
     };
     match done {
         Ok(answer) => end(out, err, &answer.text, if answer.yes { DONE } else { FAILED }),
-        Err(failure) => {
-            let text = failure::without(&failure.text, &urls);
-            let as_json = matches.get_one::<Output>("output") == Some(&Output::Json);
-            let line = if as_json { failure.json(&text) } else { format!("dualwrite: {text}") };
-            tell(err, &format!("{line}\n"), failure.code)
-        }
+        Err(failure) => tell_failure(err, &failure, &matches, &urls),
     }
+}
+
+fn tell_failure(err: &mut impl Write, failure: &Exit, matches: &ArgMatches, urls: &[String]) -> u8 {
+    let text = failure::without(&failure.text, urls);
+    let as_json = matches.get_one::<Output>("output") == Some(&Output::Json);
+    let line = if as_json { failure.json(&text) } else { format!("dualwrite: {text}") };
+    tell(err, &format!("{line}\n"), failure.code)
 }
 
 async fn judge(
@@ -199,10 +207,10 @@ async fn live(url: &str, tables: &[String]) -> Result<dualwrite::preflight::Live
 /// One of the list that the page has, too.
 async fn command(
     spec: &CommandSpec,
-    matches: &ArgMatches,
+    url: Option<String>,
     own: &ArgMatches,
 ) -> Result<String, Exit> {
-    let url = named(matches.get_one::<String>("database").cloned())?;
+    let url = named(url)?;
     let given = commands::parse(spec, own)?;
     let outcome = given.execute(&connect::connect(&url).await?).await?;
     if own.get_one::<Output>("output") != Some(&Output::Json) {
@@ -289,7 +297,7 @@ fn completions(shell: clap_complete::Shell) -> String {
 }
 
 fn named(url: Option<String>) -> Result<String, Exit> {
-    let text = "no database is named; give --database URL, or set the variable DATABASE_URL";
+    let text = "no database is named; give --database URL or --database-file PATH, or set the variable DATABASE_URL";
     let missing = || Exit::wrong_use(text);
     url.filter(|url| !url.is_empty()).ok_or_else(missing)
 }

@@ -74,6 +74,8 @@ pub(crate) struct Record {
     pub(crate) planned: bool,
     /// Somebody started something that no instance runs.
     pub(crate) started: bool,
+    /// Somebody started something that is not done.
+    pub(crate) wanted: bool,
     /// Who has set the kill switch in the control tables.
     pub(crate) killed: Option<String>,
     /// What operators want compared.
@@ -90,27 +92,38 @@ pub(crate) struct Polled {
     pub(crate) at_us: Option<i64>,
 }
 
-/// What shows that a poll would find nothing new. Not what it would find.
-#[derive(Clone, Debug, Default)]
+/// What shows that a poll would find nothing new, where it found nothing under way. Not what it would find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint {
-    /// Of each migration, by name: epoch, token, generation, and the one that was verified.
-    pub(crate) migrations: Vec<[Option<i64>; 4]>,
-    /// Something is under way that polls look after.
-    pub(crate) active: bool,
+    /// Random, another one after each change that every instance must see at once.
+    pub(crate) token: i64,
     /// When it was read, as in [`Polled`].
-    pub(crate) at_us: Option<i64>,
+    pub(crate) at_us: i64,
 }
 
-impl Fingerprint {
-    /// Whether nothing has happened since that one, and nothing is under way.
-    pub(crate) fn is_quiet_since(&self, before: &Self) -> bool {
-        !self.active && !before.active && self.migrations == before.migrations
-    }
+/// Where all migrations stand, and whether a poll would find more than that: what a heartbeat reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Positions {
+    /// Of each migration, by name: epoch, token, generation, and the one that was verified; when the next dead letter is
+    /// tried again, and whether one is of the new side.
+    pub(crate) migrations: Vec<[Option<i64>; 6]>,
+    /// What else changes what a poll finds: the token of changes, marks that withdraw a proof, complete backfills.
+    pub(crate) others: [Option<i64>; 4],
 }
 
 impl Record {
     pub(crate) fn mark(&self) -> Mark {
         Mark { epoch: self.position.epoch, token: self.token }
+    }
+
+    /// Whether something is under way that polls look after.
+    pub(crate) fn is_active(&self) -> bool {
+        self.planned || self.wanted || self.killed.is_some()
+    }
+
+    /// Whether it only stands where it stands: nothing is under way, and nothing waits to be done.
+    pub(crate) fn is_quiet(&self) -> bool {
+        !self.is_active() && !self.dirty && !self.due
     }
 
     /// Whether no key can be missing in new any more. A backfill passes keys that cannot be copied; once
@@ -219,8 +232,14 @@ pub(crate) trait Control:
     /// The same, for a heartbeat, which waits for nothing else of this process.
     fn poll(&self) -> BoxFuture<'_, Result<Polled, Error>>;
 
-    /// The same in short, to be compared with an earlier one; `None` where a poll costs no more.
+    /// The same in short, to be compared with an earlier one; `None` where a poll costs no more, or nothing can be told.
     fn fingerprint(&self) -> BoxFuture<'_, Result<Option<Fingerprint>, Error>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Where all migrations stand, and when that was, as in [`Polled`]; `None` where a poll costs no more, or where something
+    /// is under way or waits to be done.
+    fn positions(&self) -> BoxFuture<'_, Result<Option<(Positions, i64)>, Error>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
@@ -394,31 +413,4 @@ pub(crate) trait Control:
 
     /// Hints of changes, where the database can push them.
     fn watch(&self) -> BoxFuture<'_, Result<Option<Box<dyn Watch>>, Error>>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fingerprint_is_quiet_only_where_nothing_differs_and_nobody_works() {
-        let before = Fingerprint {
-            migrations: vec![[Some(1), Some(7), Some(1), None]],
-            ..Fingerprint::default()
-        };
-        let later = Fingerprint { at_us: Some(5), ..before.clone() };
-        assert!(later.is_quiet_since(&before));
-        for column in 0..4 {
-            let mut other = before.clone();
-            other.migrations[0][column] = Some(9);
-            assert!(!other.is_quiet_since(&before), "{column}");
-        }
-        let others = [
-            Fingerprint { active: true, ..before.clone() },
-            Fingerprint { migrations: Vec::new(), ..before.clone() },
-        ];
-        for other in others {
-            assert!(!other.is_quiet_since(&before) && !before.is_quiet_since(&other), "{other:?}");
-        }
-    }
 }

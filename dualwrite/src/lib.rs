@@ -70,6 +70,7 @@ pub mod defaults {
     };
     pub use crate::copy::MAPPED_FIELDS_MAX;
     pub use crate::copy::exclusive::FENCE_REFUSALS_MAX;
+    pub use crate::database::sealed::CONTROL_TURN_WAIT;
     pub use crate::exact::{
         BACKLOG_COUNTED, DRAIN_WAIT, EXACT_POLL, HAND_OVER_WAIT, OUTBOX_MAX, OUTBOX_PAGE,
         TAKE_OVER_AFTER,

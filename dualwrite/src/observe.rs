@@ -73,6 +73,9 @@ counters! {
     shadow_failed_differently,
     /// Shadow reads that took longer than the limit.
     shadow_timed_out,
+    /// Transactions on SQLite that waited for the control tables to be written until the time was up; see
+    /// [`CONTROL_TURN_WAIT`](crate::defaults::CONTROL_TURN_WAIT).
+    turns_timed_out,
     /// Shadow reads whose comparison panicked: in `Clone` of the answer or of an argument, in `Compare` or
     /// `PartialEq`, or in `Drop`.
     shadow_panicked,

@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod backfill_commands;
+pub(crate) mod changed;
 pub(crate) mod connections;
 pub(crate) mod converging;
 pub(crate) mod dead_letter;

@@ -45,6 +45,59 @@ fn ends<D: TestDb>() -> &'static [&'static str] {
     }
 }
 
+/// More of the same kinds, by other words. Some fail, and on PostgreSQL that spoils the transaction.
+fn other_ends<D: TestDb>() -> &'static [&'static str] {
+    match D::NAME {
+        "sqlite" => &[
+            "INSERT INTO once VALUES (1)", // its constraint says ON CONFLICT ROLLBACK
+            "UPDATE once SET id = 1 WHERE id = 2",
+            "SAVEPOINT s; INSERT OR ROLLBACK INTO beside VALUES (1, 'twice')",
+            "END TRANSACTION",
+            "COMMIT; BEGIN",
+            "ROLLBACK; SAVEPOINT dualwrite",
+        ],
+        "postgres" => &[
+            "ABORT",
+            "END",
+            "END AND CHAIN",
+            "SAVEPOINT s; COMMIT; BEGIN; SAVEPOINT s",
+            "COMMIT PREPARED 'nobody'",
+            "PREPARE TRANSACTION 'ours'",
+            "CALL ends_it()",
+            "DO $$ BEGIN COMMIT; END $$",
+        ],
+        _ => &[
+            "CALL ends_it()",
+            "CALL ends_it_and_begins()",
+            "PREPARE s FROM 'COMMIT'; EXECUTE s",
+            "ROLLBACK AND CHAIN",
+            "ROLLBACK; XA START 'ours'",
+            "RENAME TABLE aside TO renamed",
+            "CREATE VIEW made AS SELECT 1",
+            "DROP TABLE IF EXISTS nothing",
+            "ANALYZE TABLE beside",
+            "SAVEPOINT s; CREATE TABLE made (id BIGINT)",
+            "SAVEPOINT s; ROLLBACK; START TRANSACTION; SAVEPOINT s",
+        ],
+    }
+}
+
+/// What those need.
+fn procedures<D: TestDb>() -> &'static [&'static str] {
+    match D::NAME {
+        "sqlite" => &[
+            "CREATE TABLE once (id INTEGER PRIMARY KEY ON CONFLICT ROLLBACK)",
+            "INSERT INTO once VALUES (1), (2)",
+        ],
+        "postgres" => &["CREATE PROCEDURE ends_it() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$"],
+        _ => &[
+            "CREATE TABLE aside (id BIGINT)",
+            "CREATE PROCEDURE ends_it() COMMIT",
+            "CREATE PROCEDURE ends_it_and_begins() BEGIN ROLLBACK; START TRANSACTION; END",
+        ],
+    }
+}
+
 async fn world<D: Sql>(db: Scratch<D>) -> World<D> {
     db.execute("CREATE TABLE beside (id BIGINT PRIMARY KEY, word VARCHAR(50))").await;
     db.execute("INSERT INTO beside VALUES (1, 'one'), (2, 'two'), (3, 'three')").await;
@@ -82,8 +135,11 @@ async fn a_commit_after_the_end_is_poisoned_and_dual_writes_after_it_are_not_sto
     db: Scratch<D>,
 ) {
     drop(db);
-    for end in ends::<D>() {
+    for end in ends::<D>().iter().chain(other_ends::<D>()) {
         let world = fresh::<D>("an end").await;
+        for sql in procedures::<D>() {
+            D::run_on(&mut *world.db.pool().acquire().await.unwrap(), sql).await.unwrap();
+        }
         let mut tx = world.begin().await;
         world.notes.save(&mut tx, 1, "before").await.unwrap();
         let _ = D::run(&mut tx, end).await;

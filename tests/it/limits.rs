@@ -8,7 +8,7 @@ use dualwrite::{
     AnswerPolicy, Backend, CopySql, Error, ErrorKind, Gate, Migration, MirrorPolicy, Registration,
     Runtime, Stage, Tx,
     copy::KeySource,
-    defaults::{DIFFERENCE_WARNING_PAUSE, MIRROR_WRITE_TIMEOUT},
+    defaults::{CONTROL_TURN_WAIT, DIFFERENCE_WARNING_PAUSE, MIRROR_WRITE_TIMEOUT},
     verify::StaleKind,
 };
 
@@ -16,13 +16,14 @@ use crate::support::db::{Scratch, on_all_databases};
 use crate::support::log::{Log, listen};
 use crate::support::notes::{CopyNotes, FAILS, HANGS, Notes, WORKS, World, plain};
 use crate::support::sql::Sql;
-use crate::support::wait::ends;
+use crate::support::wait::{ends, until};
 
 on_all_databases!(
     a_mirror_that_hangs_costs_the_caller_the_limit_and_nothing_else,
     a_mirror_that_hangs_in_a_statement_costs_the_caller_a_bounded_time,
     a_primary_that_hangs_fails_when_its_limit_is_over,
     a_primary_that_hangs_has_a_limit_by_itself_where_there_is_one_writer,
+    a_transaction_waits_shortly_for_the_control_tables_where_there_is_one_writer,
     a_mirror_failure_counts_only_where_the_write_went_on,
     a_failing_mirror_shows_its_cause_without_values,
     a_mirror_that_always_fails_keeps_the_migration_from_going_live,
@@ -136,6 +137,34 @@ async fn a_primary_that_hangs_has_a_limit_by_itself_where_there_is_one_writer<D:
     world.old_mood.store(WORKS, SeqCst);
     world.save(2, "two").await;
     assert_eq!(world.notes.find(1).await.unwrap().as_deref(), Some("word 1"));
+}
+
+/// So that heartbeats and commands get the file beside a service that writes without a pause.
+async fn a_transaction_waits_shortly_for_the_control_tables_where_there_is_one_writer<D: Sql>(
+    db: Scratch<D>,
+) {
+    if db.server().is_some() {
+        return; // there they wait for no file
+    }
+    let world = World::with(db, Stage::DualWrite, 1, plain).await;
+    let timed_out = async || world.migration.status().await.unwrap().counters.turns_timed_out;
+    assert_eq!(timed_out().await, 0);
+    let held = world.begin().await;
+    let pool = world.db.another_pool(2).await;
+    let command = tokio::spawn(async move {
+        let command = dualwrite::operator::Command::KillOn;
+        let options = dualwrite::operator::CommandOptions::new("ada", "it is time");
+        dualwrite::operator::Operator::new(pool).command("notes", &command, &options).await
+    });
+    until("a transaction has waited for the command", async || {
+        let begun = world.migration.begin(world.db.pool());
+        drop(tokio::time::timeout(CONTROL_TURN_WAIT * 3, begun).await);
+        timed_out().await > 0
+    })
+    .await;
+    drop(held);
+    command.await.unwrap().unwrap();
+    world.save(2, "two").await;
 }
 
 /// What the primary's failure rolls back leaves no key dirty, so nobody is alarmed.

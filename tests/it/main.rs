@@ -16,6 +16,7 @@ mod backfill;
 mod browser;
 mod bulk;
 mod catalogue;
+mod changes;
 mod clocks;
 mod closures;
 mod commands;

@@ -193,3 +193,88 @@ async fn one_waits_for_a_verification<D: Sql>(db: Scratch<D>) {
     assert_eq!(status["verification"]["compared"], 3, "{status}");
     world.runtime.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_url_is_read_from_a_file_and_told_to_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let shop = folder.path().join("shop.db");
+    let made = format!("sqlite://{}?mode=rwc", shop.display());
+    let pool = sqlx::SqlitePool::connect(&made).await.unwrap();
+    let runtime = dualwrite::Runtime::builder(pool).start().await.unwrap();
+    runtime.migration("notes").register().await.unwrap();
+    let url = format!("sqlite://{}", shop.display());
+    let run = async |arguments: &[&str]| {
+        let arguments = [&["dualwrite"][..], arguments].concat();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = dualwrite_cli::run(arguments, &mut out, &mut err).await;
+        (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    };
+    let good = file("good", &format!("{url}\n"));
+    let (code, out, err) = run(&["--database-file", &good, "list"]).await;
+    assert_eq!((code, &*err), (dualwrite_cli::DONE, ""));
+    assert!(out.contains("notes"), "{out}");
+    let (code, out, _) = run(&[
+        "compare",
+        "notes",
+        "--percent",
+        "5",
+        "--database-file",
+        &good,
+        "--by",
+        "ada",
+        "--because",
+        "new disks",
+    ])
+    .await;
+    assert_eq!(code, dualwrite_cli::DONE, "{out}");
+
+    let absent = folder.path().join("absent").display().to_string();
+    for (path, why) in [
+        (&absent, "cannot be used"),
+        (&file("empty", "\n"), "it is empty"),
+        (&file("several", "s3cret\nmore"), "several lines"),
+    ] {
+        let (code, out, err) = run(&["--database-file", path, "list"]).await;
+        assert_eq!((code, &*out), (dualwrite_cli::UNREADABLE, ""), "{err}");
+        assert!(
+            err.contains(why) && err.contains("--database-file") && !err.contains("s3cret"),
+            "{err}"
+        );
+    }
+    let refused = file("refused", "postgres://ada:s3cret@127.0.0.1:1/none");
+    let (code, _, err) = run(&["--database-file", &refused, "list"]).await;
+    assert_eq!(code, dualwrite_cli::UNREACHABLE, "{err}");
+    assert!(!err.contains("s3cret"), "{err}");
+    let both = ["--database", &url, "--database-file", &good, "list"];
+    let (code, _, err) = run(&both).await;
+    assert_eq!(code, dualwrite_cli::WRONG_USE, "{err}");
+    assert!(err.contains("not both"), "{err}");
+    runtime.shutdown().await.unwrap();
+}
+
+/// An output on a disk that is full.
+struct Full;
+
+impl std::io::Write for Full {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An answer that is not kept was not given.
+#[tokio::test]
+async fn a_full_disk_is_an_error() {
+    let mut err = Vec::new();
+    let code = dualwrite_cli::run(["dualwrite", "completions", "bash"], &mut Full, &mut err).await;
+    assert_eq!(code, dualwrite_cli::FAILED);
+    assert!(!err.is_empty(), "it is told where there is room");
+}

@@ -37,6 +37,8 @@ use crate::stages::hazard::HazardScan;
 
 const SCHEMA: &str = include_str!("../../migrations/mysql/0001_control.sql");
 const INSTALL_WAIT_S: i64 = 30;
+/// After so many limits on a statement MariaDB ends a transaction of ours in which nothing happens.
+const IDLE_LIMITS: u64 = 5;
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
 /// What MySQL says where nobody wants to wait.
 const LOCK_NOWAIT: u16 = 3572;
@@ -404,10 +406,6 @@ impl Adapter for MySqlAdapter {
         Ok(())
     }
 
-    async fn notify(_conn: &mut MySqlConnection, _name: &str) -> sqlx::Result<()> {
-        Ok(())
-    }
-
     async fn watch(_pool: &Pool<MySql>) -> sqlx::Result<Option<Box<dyn Watch>>> {
         Ok(None)
     }
@@ -421,8 +419,13 @@ impl Adapter for MySqlAdapter {
         limit: Duration,
     ) -> sqlx::Result<Option<i64>> {
         let seconds = limit.as_secs().max(1);
-        // The first is MariaDB's, the second MySQL's, for what only reads.
-        let mariadb = format!("SET SESSION max_statement_time = {:.3}", limit.as_secs_f64());
+        // The first is MariaDB's, the second MySQL's, for what only reads. A process that vanishes in a transaction must not
+        // keep its locks until the connection is found dead; MySQL has no such limit.
+        let mariadb = format!(
+            "SET SESSION max_statement_time = {:.3}, idle_transaction_timeout = {}",
+            limit.as_secs_f64(),
+            seconds * IDLE_LIMITS
+        );
         if Self::run_text(conn, mariadb).await.is_err() {
             let mysql = format!("SET SESSION max_execution_time = {}", limit.as_millis().max(1));
             Self::run_text(conn, mysql).await?;

@@ -12,6 +12,7 @@ mod inspect;
 mod install;
 mod notes;
 mod pooler;
+mod telling;
 mod trigger;
 mod types;
 
@@ -40,7 +41,6 @@ use crate::preflight::schema::{self, PlainEquality, Table, TableName};
 use crate::stages::hazard::HazardScan;
 
 const SCHEMA: &str = include_str!("../../migrations/postgres/0001_control.sql");
-const CHANNEL: &str = "dualwrite";
 /// How often the positions are looked up while they keep changing.
 const FENCE_CHECKS: u32 = 8;
 
@@ -386,8 +386,7 @@ impl Adapter for PostgresAdapter {
     }
 
     async fn notify(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
-        let values = [SqlValue::from(CHANNEL), SqlValue::from(name)];
-        Self::fetch(conn, "SELECT CAST(pg_notify(?, ?) AS TEXT)", &values).await.map(drop)
+        telling::tell(conn, name).await
     }
 
     async fn watch(pool: &Pool<Postgres>) -> sqlx::Result<Option<Box<dyn Watch>>> {
@@ -395,7 +394,7 @@ impl Adapter for PostgresAdapter {
         let options = (*pool.connect_options()).clone();
         let own = pool.options().clone().min_connections(0).max_connections(1);
         let mut listener = PgListener::connect_with(&own.connect_lazy_with(options)).await?;
-        listener.listen(CHANNEL).await?;
+        listener.listen(telling::CHANNEL).await?;
         Ok(Some(Box::new(Listener(listener))))
     }
 

@@ -19,6 +19,9 @@ use crate::preflight::rows::TableNotes;
 use crate::preflight::schema::{Column, PlainEquality, Table, TableName};
 use crate::stages::hazard::HazardScan;
 
+/// The longest that a transaction on SQLite, which has one writer at a time, waits for statements of the control tables.
+pub const CONTROL_TURN_WAIT: Duration = Duration::from_millis(100);
+
 type Connection<A> = <<A as Adapter>::Db as Database>::Connection;
 
 /// What an adapter does. Futures are `Send`; connections are whatever sqlx uses.
@@ -282,9 +285,9 @@ pub trait Adapter: Send + Sync + 'static {
     /// Held while a statement of the control tables waits for the lock of a whole database.
     type Waiting: Default + Send;
 
-    /// Lets such a statement go first.
-    fn make_way() -> impl Future<Output = ()> + Send {
-        std::future::ready(())
+    /// Lets such a statement go first; answers whether it had its turn in time.
+    fn make_way() -> impl Future<Output = bool> + Send {
+        std::future::ready(true)
     }
 
     /// Opens a transaction that holds the fence of one migration exclusively. Gives up, with an
@@ -394,11 +397,13 @@ pub trait Adapter: Send + Sync + 'static {
         std::future::ready(Ok(None))
     }
 
-    /// Tells other processes that a position changed, at commit.
+    /// Tells other processes that a position changed, at commit, where the database can push that.
     fn notify(
-        conn: &mut Connection<Self>,
-        name: &str,
-    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+        _conn: &mut Connection<Self>,
+        _name: &str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Hints of changes, where the database can push them.
     fn watch(

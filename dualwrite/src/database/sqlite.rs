@@ -150,8 +150,8 @@ impl Adapter for SqliteAdapter {
 
     type Waiting = turn::Waiting;
 
-    async fn make_way() {
-        turn::make_way().await;
+    async fn make_way() -> bool {
+        turn::make_way().await
     }
 
     async fn begin_fenced(
@@ -364,10 +364,6 @@ impl Adapter for SqliteAdapter {
     ) -> sqlx::Result<Deferred> {
         let queries = foreign::queries(conn, table, key).await?;
         Ok(if queries.is_empty() { Deferred::Nothing } else { Deferred::Asked(queries) })
-    }
-
-    async fn notify(_conn: &mut SqliteConnection, _name: &str) -> sqlx::Result<()> {
-        Ok(())
     }
 
     async fn watch(_pool: &Pool<Sqlite>) -> sqlx::Result<Option<Box<dyn Watch>>> {

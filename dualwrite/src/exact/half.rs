@@ -57,25 +57,42 @@ impl<S: ExactSide> Half<S> {
         let taken = self.run("looking for a migration of this name", async move |conn| {
             authority::is_taken::<S::Database>(conn, &self.name).await
         });
-        if !taken.await? {
-            return Ok(());
-        }
+        if taken.await? { Err(self.name_taken()) } else { Ok(()) }
+    }
+
+    fn name_taken(&self) -> Error {
         let message = format!(
             "a migration that is registered with `Runtime` has this name in the {} database; take another name for the one \
              in exact mode",
             self.which
         );
-        Err(Error::new(ErrorKind::InvalidInput, message).of(&self.name))
+        Error::new(ErrorKind::InvalidInput, message).of(&self.name)
     }
 
+    /// Makes the row, unless there is one. Fails where the name was taken meanwhile.
     pub(crate) async fn insert(&self, first: Authority) -> Result<(), Error> {
-        self.connections
-            .within("making the row of the migration", async {
-                let mut lent = self.connections.begin().await?;
-                authority::insert::<S::Database>(&mut lent, &self.name, self.which, first).await?;
-                lent.commit().await
-            })
-            .await
+        let inserting = self.connections.within("making the row of the migration", async {
+            let mut lent = self.connections.begin().await?;
+            let (side, name) = (self.which, &*self.name);
+            match authority::make::<S::Database>(&mut lent, name, side, first).await {
+                Ok(true) => lent.commit().await.map(|()| true),
+                Ok(false) => lent.rollback().await.map(|()| false),
+                Err(error) => {
+                    // What cannot be rolled back is closed.
+                    let _ = lent.rollback().await;
+                    Err(error)
+                }
+            }
+        });
+        if inserting.await? { Ok(()) } else { Err(self.name_taken()) }
+    }
+
+    /// Takes back the row that was made here and that nobody has changed.
+    pub(crate) async fn take_back(&self, first: Authority) -> Result<(), Error> {
+        self.run("taking back the row of the migration", async move |conn| {
+            authority::take_back::<S::Database>(conn, &self.name, first).await
+        })
+        .await
     }
 
     /// The row, where there is one.

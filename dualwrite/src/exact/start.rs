@@ -120,11 +120,20 @@ impl<O: ExactSide, N: ExactSide<Key = O::Key, Record = O::Record>> ExactBuilder<
             Missing::Old => old.insert(first(Side::Old)).await?,
             Missing::Both => {
                 // The mirror first: a process that dies in between leaves what looks as before.
-                new.insert(first(Side::New)).await?;
-                old.insert(first(Side::Old)).await?;
+                let made = first(Side::New);
+                new.insert(made).await?;
+                if let Err(error) = old.insert(first(Side::Old)).await {
+                    if error.kind() == ErrorKind::InvalidInput {
+                        new.take_back(made).await?;
+                    }
+                    return Err(error);
+                }
                 // Where both are one database, the second row is the first one.
                 let found = (old.found().await?, new.found().await?);
-                missing(&found).map_err(|error| error.of(&name))?;
+                if let Err(error) = missing(&found) {
+                    new.take_back(made).await?;
+                    return Err(error.of(&name));
+                }
             }
         }
         let instance = uuid::Uuid::new_v4().to_string();

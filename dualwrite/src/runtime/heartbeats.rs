@@ -7,7 +7,7 @@ use super::Inner;
 use super::drift::{Awake, Reading, slept, stepped};
 use super::due::{Due, Since, due};
 use crate::clock::Moment;
-use crate::control::{Acknowledgement, Fingerprint, Polled, Pulse, Record};
+use crate::control::{Acknowledgement, Polled, Positions, Pulse, Record};
 use crate::copier::joined::Joined;
 use crate::error::{Error, ErrorKind};
 use crate::stages::lineage::{Lineage, Mark};
@@ -25,8 +25,15 @@ pub(super) struct Sent {
     /// When positions were read last.
     polled: Option<Moment>,
     acknowledged: Vec<Acknowledgement>,
-    /// Of the control tables, from before the last poll that asked for it.
-    fingerprint: Option<Fingerprint>,
+    /// The token of the control tables, from before the last poll that asked for it.
+    token: Option<i64>,
+    /// The last poll found something under way that polls look after.
+    active: bool,
+    /// And something that is under way, or waits to be done.
+    busy: bool,
+    /// Where the migrations stood when a heartbeat read that, and how many were registered here, from before the poll
+    /// that followed.
+    positions: Option<(Positions, usize)>,
 }
 
 impl Sent {
@@ -43,6 +50,10 @@ pub(super) struct PollOutcome {
     lost: bool,
     /// Some position has changed.
     moved: bool,
+    /// Something is under way that polls look after.
+    active: bool,
+    /// Something is under way, or waits to be done.
+    busy: bool,
 }
 
 impl Inner {
@@ -77,12 +88,13 @@ impl Inner {
             known
         };
         if !known {
+            last.positions = None;
             self.control.join(&self.heartbeat, last.pulse.number, &acknowledged).await?;
         }
         last.pulse.confirmed = last.pulse.number;
         last.acknowledged = acknowledged;
         let received = self.clock.ticks();
-        if self.poll().await?.lost {
+        if self.read_positions(last).await?.lost {
             return Ok(false);
         }
         if !self.stop.is_cancelled() {
@@ -124,26 +136,48 @@ impl Inner {
         self.migrations().iter().map(acknowledge).collect()
     }
 
+    /// Reads where the migrations stand, with a heartbeat; and the rest of the control tables, unless they are as the last
+    /// heartbeat found them.
+    async fn read_positions(&self, last: &mut Sent) -> Result<PollOutcome, Error> {
+        let before = last.positions.take();
+        let (sent, registered) = (self.clock.now(), self.migrations().len());
+        let now = match last.busy {
+            true => None,
+            false => self.control.positions().await?,
+        };
+        let at_us = now.as_ref().map(|(_, at_us)| *at_us);
+        let lost = self.has_clock_stepped(sent, at_us).await?;
+        let now = now.map(|(now, _)| (now, registered));
+        if before.is_some() && before == now && !lost {
+            last.positions = now;
+            return Ok(PollOutcome::default());
+        }
+        let outcome = self.poll().await?;
+        (last.active, last.busy) = (outcome.active, outcome.busy);
+        let lost = outcome.lost || lost;
+        last.positions = now.filter(|_| !lost);
+        Ok(PollOutcome { lost, ..outcome })
+    }
+
     /// Reads the positions, unless the control tables are as the last poll found them. `wanted`: they are read at any
     /// rate.
     async fn poll_if_changed(&self, last: &mut Sent, wanted: bool) -> Result<PollOutcome, Error> {
         // What fails from here on is followed by a whole poll.
-        let before = last.fingerprint.take();
+        let before = last.token.take();
         let sent = self.clock.now();
-        let now = match wanted {
+        let now = match wanted || last.active {
             true => None,
             false => self.control.fingerprint().await?,
         };
-        let at_us = now.as_ref().and_then(|now| now.at_us);
-        let lost = self.has_clock_stepped(sent, at_us).await?;
-        if let (Some(before), Some(now), false) = (&before, &now, lost)
-            && now.is_quiet_since(before)
-        {
-            last.fingerprint = Some(now.clone());
+        let lost = self.has_clock_stepped(sent, now.map(|now| now.at_us)).await?;
+        let token = now.map(|now| now.token);
+        if before.is_some() && before == token && !lost {
+            last.token = token;
             return Ok(PollOutcome::default());
         }
         let outcome = self.poll().await?;
-        last.fingerprint = now;
+        (last.active, last.busy) = (outcome.active, outcome.busy);
+        last.token = token;
         Ok(PollOutcome { lost: outcome.lost || lost, ..outcome })
     }
 
@@ -157,7 +191,9 @@ impl Inner {
         let sent = self.clock.now();
         let Polled { records, at_us } = self.control.poll().await?;
         let lost = self.has_clock_stepped(sent, at_us).await?;
-        let mut outcome = PollOutcome { lost, ..PollOutcome::default() };
+        let active = records.iter().any(Record::is_active);
+        let busy = !records.iter().all(Record::is_quiet);
+        let mut outcome = PollOutcome { lost, active, busy, ..PollOutcome::default() };
         self.steering.check_switch(&records);
         for (shared, before) in before {
             let record = records.iter().find(|record| *record.name == *shared.name);

@@ -246,6 +246,7 @@ impl Series<'_> {
             ("cohorts", counted.cohorts_beyond),
             ("events", counted.events_dropped),
             ("fence_alone", counted.fence_refused),
+            ("control_turn", counted.turns_timed_out),
             ("converging_in_flight", counted.converging_refused),
         ] {
             self.count(BOUNDS, by, [("bound", bound)]);

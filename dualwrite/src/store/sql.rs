@@ -18,6 +18,7 @@ mod instances;
 mod live;
 mod maintenance;
 mod mismatch;
+mod names;
 mod plans;
 mod record;
 mod recorded;
@@ -42,7 +43,7 @@ pub(crate) use self::tables::{SqlControl, statement_limit};
 use crate::clock;
 use crate::control::{
     Acknowledgement, AuditEvent, BackfillProgress, Change, Control, DirtyKey, Fingerprint,
-    Heartbeat, Mismatch, Polled, Pulse, Record, Sample, VerifyCommand, Watch,
+    Heartbeat, Mismatch, Polled, Positions, Pulse, Record, Sample, VerifyCommand, Watch,
 };
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, SqlRow, SqlValue};
@@ -141,7 +142,11 @@ impl<DB: Backend> Control for SqlControl<DB> {
     }
 
     fn fingerprint(&self) -> BoxFuture<'_, Result<Option<Fingerprint>, Error>> {
-        Box::pin(async move { self.fingerprint_in().await.map(Some) })
+        Box::pin(async move { self.fingerprint_in().await })
+    }
+
+    fn positions(&self) -> BoxFuture<'_, Result<Option<(Positions, i64)>, Error>> {
+        Box::pin(self.positions_in())
     }
 
     fn clock_stepped<'a>(

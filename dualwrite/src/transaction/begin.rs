@@ -10,6 +10,7 @@ use super::{Conn, Held, MirrorSavepoint, State, Tx};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Begin, Fenced, Found, Isolation, Pin};
 use crate::error::{Error, ErrorKind};
+use crate::observe::count;
 use crate::state::{MirrorPolicy, Shared};
 
 /// How often the position may change between looking and beginning before we give up.
@@ -88,7 +89,9 @@ impl<DB: Backend> Tx<'static, DB> {
         // those who hold its fence and those who ask for it, so two orders and two changes at
         // once would wait for each other in a circle.
         pins.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        DB::Adapter::make_way().await;
+        if !DB::Adapter::make_way().await {
+            migrations.iter().for_each(|migration| count(&migration.counters.turns_timed_out));
+        }
         let mut conn = pool.acquire().await.map_err(failed)?;
         if DB::TransactionManager::get_transaction_depth(&conn) != 0 {
             conn.close_on_drop(); // sqlx believes in a transaction that nobody has

@@ -206,6 +206,8 @@ async fn what_cannot_be_right_is_refused_at_the_start() {
     let same = Exact::between("same", (same.0, side), (same.1, side)).start().await.unwrap_err();
     assert_eq!(same.kind(), ErrorKind::InvalidInput);
     assert!(same.to_string().contains("one database"), "{same}");
+    let left = "SELECT count(*) FROM dualwrite_authority";
+    assert_eq!(pair.old.number(left).await, 0, "nothing is left of it");
     let named = (pair.old.another_pool(1).await, pair.new.another_pool(1).await);
     let named =
         Exact::between("No Name", (named.0, side), (named.1, side)).start().await.unwrap_err();

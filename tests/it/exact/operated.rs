@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dualwrite::operator::{Caller, Command, CommandOptions, MigrationOverview, Operator};
-use dualwrite::{Closed, Epoch, Error, ErrorKind, Move, Runtime, Side, Stage};
+use dualwrite::{Closed, Epoch, Error, ErrorKind, Move, Runtime, Side, Stage, exact::Exact};
 
 use super::carts::{CartDb, Carts, NAME, Pair, cart, on_pairs, quiet, save};
 use crate::page::{Browser, page_for};
@@ -18,6 +18,7 @@ on_pairs!(
     a_full_outbox_stops_the_recording_and_no_caller,
     calls_of_the_service_leave_a_line_in_the_audit_of_both_databases,
     a_name_is_in_exact_mode_or_registered_with_a_runtime,
+    of_two_kinds_that_are_made_at_once_one_gets_the_name,
 );
 
 const CHECKED: &str = "DROP TABLE cart; CREATE TABLE cart (id BIGINT PRIMARY KEY, text VARCHAR(100) NOT NULL, \
@@ -274,4 +275,52 @@ where
     runtime.migration("others").register().await.unwrap();
     runtime.shutdown().await.unwrap();
     carts.shutdown().await;
+}
+
+/// In either database, and nothing is left of the other one.
+async fn of_two_kinds_that_are_made_at_once_one_gets_the_name<O, N>(pair: Pair<O, N>)
+where
+    O: CartDb,
+    N: CartDb,
+{
+    let on_old = Runtime::builder(pair.old.another_pool(3).await).start().await.unwrap();
+    let on_new = Runtime::builder(pair.new.another_pool(3).await).start().await.unwrap();
+    let (old, new) = (pair.old.another_pool(4).await, pair.new.another_pool(4).await);
+    let left = async |table: &str, name: &str| {
+        let column = if table == "dualwrite_migration" { "name" } else { "migration" };
+        let sql = format!("SELECT count(*) FROM {table} WHERE {column} = '{name}'");
+        [pair.old.number(&sql).await, pair.new.number(&sql).await]
+    };
+    let mut won = [0, 0];
+    for round in 0..12 {
+        let name = format!("raced-{round}");
+        let exact = Exact::between(&*name, (old.clone(), O::SIDE), (new.clone(), N::SIDE)).start();
+        let plain = async {
+            match round % 2 {
+                0 => on_old.migration(&*name).register().await.map(drop),
+                _ => on_new.migration(&*name).register().await.map(drop),
+            }
+        };
+        let rows = match tokio::join!(exact, plain) {
+            (Ok(exact), Err(refused)) => {
+                assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
+                assert!(refused.to_string().contains("exact mode"), "{refused}");
+                exact.shutdown().await;
+                won[0] += 1;
+                [[0, 0], [1, 1]]
+            }
+            (Err(refused), Ok(())) => {
+                assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
+                assert!(refused.to_string().contains("`Runtime`"), "{refused}");
+                won[1] += 1;
+                [if round % 2 == 0 { [1, 0] } else { [0, 1] }, [0, 0]]
+            }
+            (exact, plain) => panic!("{name}: {:?}, {plain:?}", exact.map(drop)),
+        };
+        let tables = ["dualwrite_migration", "dualwrite_authority"];
+        let found = [left(tables[0], &name).await, left(tables[1], &name).await];
+        assert_eq!(found, rows, "{name}, {won:?}");
+    }
+    on_old.shutdown().await.unwrap();
+    on_new.shutdown().await.unwrap();
 }

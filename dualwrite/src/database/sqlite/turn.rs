@@ -3,14 +3,11 @@
 //! while, as long as a statement of the control tables waits for the lock.
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::clock;
-
-/// The longest that a transaction waits for the control tables.
-const WAIT_MAX: Duration = Duration::from_millis(100);
+use crate::database::sealed::CONTROL_TURN_WAIT;
 
 /// Of all databases of this process: to wait for another one's costs little.
 static TURNS: Turns = Turns::new();
@@ -36,11 +33,10 @@ impl Turns {
         }
     }
 
-    async fn make_way(&self) {
-        if self.waiting.load(SeqCst) > 0 {
-            // Whatever comes of it, SQLite decides then.
-            let _ = clock::limit(WAIT_MAX, self.all_done()).await;
-        }
+    /// Answers `false` where the time was up before they had their turn. SQLite decides then who writes first.
+    async fn make_way(&self) -> bool {
+        self.waiting.load(SeqCst) == 0
+            || clock::limit(CONTROL_TURN_WAIT, self.all_done()).await.is_ok()
     }
 
     async fn all_done(&self) {
@@ -68,9 +64,9 @@ impl Drop for Waiting {
     }
 }
 
-/// Lets the control tables go first.
-pub(super) async fn make_way() {
-    TURNS.make_way().await;
+/// Lets the control tables go first; answers whether they had their turn.
+pub(super) async fn make_way() -> bool {
+    TURNS.make_way().await
 }
 
 #[cfg(test)]
@@ -82,12 +78,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn transactions_wait_until_the_control_tables_have_the_lock() {
         let (turns, start) = (Arc::new(Turns::new()), tokio::time::Instant::now());
-        turns.make_way().await;
+        assert!(turns.make_way().await);
         assert!(start.elapsed().is_zero(), "nobody waits");
         turns.begin();
         turns.begin();
-        turns.make_way().await;
-        assert_eq!(start.elapsed(), WAIT_MAX, "not for ever");
+        assert!(!turns.make_way().await);
+        assert_eq!(start.elapsed(), CONTROL_TURN_WAIT, "not for ever");
         let other = Arc::clone(&turns);
         let waits = tokio::spawn(async move { other.make_way().await });
         tokio::task::yield_now().await;
@@ -95,7 +91,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!waits.is_finished(), "one is still waiting");
         turns.end();
-        waits.await.unwrap();
-        assert_eq!(start.elapsed(), WAIT_MAX);
+        assert!(waits.await.unwrap());
+        assert_eq!(start.elapsed(), CONTROL_TURN_WAIT);
     }
 }

@@ -9,6 +9,7 @@ use crate::error::{Closed, Maintenance};
 use crate::key::EncodedKey;
 use crate::stages::exact::Authority;
 use crate::stages::stage::Side;
+use crate::store::changed;
 
 /// A row, and how long it has been as it is.
 #[derive(Clone, Debug)]
@@ -110,8 +111,37 @@ pub(crate) async fn is_taken<DB: Backend>(
     Ok(!DB::Adapter::fetch(conn, sql, &[migration.into()]).await?.is_empty())
 }
 
+/// Makes the row of a new migration, unless there is one, in a transaction whose first statement this is. Answers `false`
+/// where a migration that is not in exact mode has the name: both kinds are made one after the other.
+pub(crate) async fn make<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+    side: Side,
+    first: Authority,
+) -> sqlx::Result<bool> {
+    changed::tell::<DB>(conn, "").await?;
+    if is_taken::<DB>(conn, migration).await? {
+        return Ok(false);
+    }
+    if read_authority::<DB>(conn, migration).await?.is_none() {
+        insert::<DB>(conn, migration, side, first).await?;
+    }
+    Ok(true)
+}
+
+/// Removes the row, if it is still as it was made.
+pub(crate) async fn take_back<DB: Backend>(
+    conn: &mut DB::Connection,
+    migration: &str,
+    first: Authority,
+) -> sqlx::Result<()> {
+    let sql = "DELETE FROM dualwrite_authority WHERE migration = ? AND epoch = ? AND token = ?";
+    let values = [migration.into(), first.epoch.into(), first.token.into()];
+    DB::Adapter::execute(conn, sql, &values).await.map(drop)
+}
+
 /// Makes the row of a new migration, unless there is one.
-pub(crate) async fn insert<DB: Backend>(
+async fn insert<DB: Backend>(
     conn: &mut DB::Connection,
     migration: &str,
     side: Side,

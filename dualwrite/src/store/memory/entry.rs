@@ -36,6 +36,7 @@ impl Entry {
                 old_generation: Generation::FIRST,
                 planned: false,
                 started: false,
+                wanted: false,
                 killed: None,
                 sample: SampleOverride::default(),
                 maintenance: None,

@@ -17,6 +17,7 @@ use crate::stages::moves::{Destination, destination};
 use crate::stages::position::Percent;
 use crate::stages::readiness::{admit, blockers};
 use crate::stages::stage::{Side, Stage};
+use crate::store::changed::tell;
 use crate::store::connections::Lent;
 use crate::store::sql::dead_letters;
 use crate::store::sql::facts::facts;
@@ -113,7 +114,7 @@ impl<DB: Backend> SqlControl<DB> {
         if let Some(wanted) = &change.flag {
             plans::flag_moved::<DB>(conn, name, wanted, epoch).await.map_err(failed)?;
         }
-        DB::Adapter::notify(conn, name).await.map_err(failed)
+        tell::<DB>(conn, name).await.map_err(failed)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::rollout::command::NewRolloutCommand;
 use crate::stages::position::Epoch;
 use crate::stages::stale::StaleKind;
 use crate::state::unknown_migration;
+use crate::store::changed::tell;
 use crate::store::marks;
 use crate::store::sql::recorded::record;
 use crate::store::sql::steps::{Step, steps, text};
@@ -47,7 +48,7 @@ impl<DB: Backend> SqlControl<DB> {
             if !matches!(change, RecordedChange::ReadCatalogue) {
                 record::<DB>(&mut lent, name, audit).await?;
             }
-            DB::Adapter::notify(&mut lent, name).await?;
+            tell::<DB>(&mut lent, name).await?;
             lent.commit().await?;
             Ok(found)
         });

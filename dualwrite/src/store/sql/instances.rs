@@ -7,7 +7,8 @@ use crate::control::{Acknowledgement, Heartbeat, Pulse, Record};
 use crate::database::sealed::Adapter as _;
 use crate::database::{Backend, Pin, SqlValue};
 use crate::error::{Error, ErrorKind};
-use crate::stages::lineage::{Mark, Token};
+use crate::stages::lineage::Mark;
+use crate::store::sql::names::{self, Made};
 use crate::store::sql::record::{record_of, record_sql};
 use crate::store::sql::{Conn, SqlControl};
 use crate::transaction::begin::fence_lost;
@@ -74,7 +75,6 @@ impl<DB: Backend> SqlControl<DB> {
             return Ok(known);
         }
         for new in new.chunks(ROWS_MAX) {
-            self.check_not_exact(new).await?;
             self.create(new).await?;
         }
         let records = self.records_of(names).await?;
@@ -86,20 +86,6 @@ impl<DB: Backend> SqlControl<DB> {
             self.create_beside(name).await?;
         }
         self.records_of(names).await
-    }
-
-    /// Fails where one of these is the name of a migration in exact mode: an operator's command would not know which one.
-    async fn check_not_exact(&self, names: &[&str]) -> Result<(), Error> {
-        let doing = "reading migrations in exact mode";
-        let list = vec!["?"; names.len()].join(", ");
-        let sql = format!("SELECT migration FROM dualwrite_authority WHERE migration IN ({list})");
-        let values: Vec<SqlValue> = names.iter().map(|name| (*name).into()).collect();
-        let rows = self.fetch(doing, &sql, &values).await?;
-        let Some(row) = rows.first() else { return Ok(()) };
-        let name = row.text(0).map_err(|error| Error::database(doing, error))?;
-        let message = "a migration in exact mode has this name in this database; take another name for the one that is \
-                       registered with `Runtime`";
-        Err(Error::new(ErrorKind::InvalidInput, message).of(name))
     }
 
     /// Makes migrations that are new with the first number that their fences may have. Where one of the numbers is
@@ -120,7 +106,7 @@ impl<DB: Backend> SqlControl<DB> {
                 Err(error) if is_taken(&error) => {}
                 made => made?,
             }
-            // MySQL does not say that a number is taken: nothing is inserted there.
+            // Nothing is inserted where the number is taken.
             if !self.records_of(&[name]).await?.is_empty() {
                 return Ok(());
             }
@@ -131,17 +117,24 @@ impl<DB: Backend> SqlControl<DB> {
     }
 
     async fn insert(&self, rows: &[(&str, u64)]) -> Result<(), Error> {
-        let places = vec!["(?, ?, ?, 0, 0, 1, 1, 1, {now}, {now})"; rows.len()].join(", ");
-        let insert = format!(
-            "INSERT INTO dualwrite_migration (name, fence, token, stage, ramp, epoch, generation, \
-             stage_epoch, stage_at, created_at) VALUES {places}{}",
-            DB::Adapter::DIALECT.upsert("name", &[])
-        );
-        let row = |(name, fence): &(&str, u64)| {
-            [(*name).into(), (*fence).into(), SqlValue::from(Token::random().0)]
-        };
-        let values: Vec<SqlValue> = rows.iter().flat_map(row).collect();
-        self.execute("registering", &insert, &values).await.map(drop)
+        let doing = "registering";
+        let inserting = self.working.within(doing, async {
+            let mut lent = self.working.begin().await?;
+            match names::make::<DB>(&mut lent, rows).await {
+                Ok(Made::Rows) => lent.commit().await.map(|()| None),
+                Ok(Made::Nothing) => lent.rollback().await.map(|()| None),
+                Ok(Made::Exact(name)) => lent.rollback().await.map(|()| Some(name)),
+                Err(error) => {
+                    // What cannot be rolled back is closed.
+                    let _ = lent.rollback().await;
+                    Err(error)
+                }
+            }
+        });
+        let Some(name) = inserting.await? else { return Ok(()) };
+        let message = "a migration in exact mode has this name in this database; take another name for the one that is \
+                       registered with `Runtime`";
+        Err(Error::new(ErrorKind::InvalidInput, message).of(&name))
     }
 
     /// Makes fences again that are not what their rows say, as after a partial restore.

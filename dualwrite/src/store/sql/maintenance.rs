@@ -12,6 +12,7 @@ use crate::rollout::command::NewRolloutCommand;
 use crate::stages::lineage::Token;
 use crate::stages::position::Epoch;
 use crate::state::unknown_migration;
+use crate::store::changed::tell;
 use crate::store::sql::change::{CHANGE_LIMITS, DOING};
 use crate::store::sql::record::{READ_AT, record_of, record_sql};
 use crate::store::sql::recorded::record;
@@ -79,7 +80,7 @@ async fn make<DB: Backend>(
     }
     record_event::<DB>(conn, name, &found, audit).await.map_err(failed)?;
     record::<DB>(conn, name, audit).await.map_err(failed)?;
-    DB::Adapter::notify(conn, name).await.map_err(failed)?;
+    tell::<DB>(conn, name).await.map_err(failed)?;
     Ok(Taken::Done)
 }
 

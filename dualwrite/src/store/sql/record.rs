@@ -62,6 +62,7 @@ pub(super) fn record_of(row: &SqlRow) -> sqlx::Result<Record> {
         letters: row.integer(12)? != 0,
         due: row.optional_integer(13)?.is_some_and(|wait| wait <= 0),
         started: row.optional_integer(14)?.is_some_and(|wait| wait <= 0),
+        wanted: row.optional_integer(14)?.is_some(),
         killed: row.optional_text(18)?.map(str::to_owned),
         sample: SampleOverride { reads: share(row, SAMPLE)?, writes: share(row, SAMPLE + 1)? },
     })

@@ -5,6 +5,7 @@ use crate::database::{Backend, SqlRow, SqlValue, unexpected};
 use crate::error::Error;
 use crate::rollout::command::{NewRolloutCommand, RolloutCommand, RolloutCommandKind};
 use crate::stages::position::Epoch;
+use crate::store::changed::tell;
 use crate::store::sql::{Conn, SqlControl};
 
 /// What fits into the columns of every database.
@@ -27,7 +28,7 @@ impl<DB: Backend> SqlControl<DB> {
                 return Ok(false);
             }
             record::<DB>(&mut lent, name, audit).await?;
-            DB::Adapter::notify(&mut lent, name).await?;
+            tell::<DB>(&mut lent, name).await?;
             lent.commit().await?;
             Ok(true)
         });

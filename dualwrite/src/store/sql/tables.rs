@@ -8,10 +8,11 @@ use sqlx::Pool;
 
 use crate::clock::Clock;
 use crate::control::Record;
-use crate::database::sealed::Adapter as _;
+use crate::database::sealed::Adapter;
 use crate::database::{Backend, SqlRow, SqlValue};
 use crate::error::Error;
 use crate::state::unknown_migration;
+use crate::store::changed::tell;
 use crate::store::connections::Connections;
 use crate::store::sql::record::{record_of, record_sql};
 
@@ -104,12 +105,13 @@ impl<DB: Backend> SqlControl<DB> {
         self.working.execute(doing, sql, values).await
     }
 
-    /// Tells the others, where the database can, that there is something to do.
+    /// Tells the others that there is something to do.
     pub(super) async fn hint(&self, name: &str) -> Result<(), Error> {
         let hinting = self.working.within("telling the others", async {
             let mut lent = self.working.lend().await?;
             lent.busy();
-            let told = DB::Adapter::notify(&mut lent, name).await;
+            let _waiting = <DB::Adapter as Adapter>::Waiting::default();
+            let told = tell::<DB>(&mut lent, name).await;
             lent.ended(told)
         });
         hinting.await.map_err(|error| error.of(name))

@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::stages::position::Generation;
 use crate::stages::stale::StaleKind;
 use crate::stages::verification::{Phase, Recorded, VerifyState};
+use crate::store::changed::tell;
 use crate::store::marks;
 use crate::store::sql::SqlControl;
 
@@ -125,8 +126,9 @@ impl<DB: Backend> SqlControl<DB> {
             let mut lent = self.working.lend().await?;
             lent.busy();
             marks::settle::<DB>(&mut lent, name, owner).await?;
-            let left = marks::unseen::<DB>(&mut lent, name, owner).await;
-            lent.ended(left)
+            let left = marks::unseen::<DB>(&mut lent, name, owner).await?;
+            let told = tell::<DB>(&mut lent, name).await;
+            lent.ended(told.map(|()| left))
         });
         settling.await.map(|left| left == 0).map_err(|error| error.of(name))
     }
