@@ -41,6 +41,7 @@ pub(super) async fn read(
         let twice = [values.clone(), values.clone()].concat();
         let rows = MySqlAdapter::fetch(conn, COLUMNS, &twice).await?;
         let Some(first) = rows.first() else {
+            learn(&name.name, std::iter::empty());
             tables.push(None);
             continue;
         };
