@@ -8,6 +8,7 @@ mod engine;
 mod hazards;
 mod inspect;
 mod notes;
+mod sequences;
 mod session;
 mod trigger;
 
