@@ -46,7 +46,7 @@ const COLUMNS: &str = " SELECT w.n, c.relkind::text, a.attname::text, \
      COALESCE((SELECT co.collisdeterministic FROM pg_collation co WHERE co.oid = a.attcollation), true) \
      ::int::bigint, \
      GREATEST(a.atttypmod, b.typmod)::bigint, pg_get_expr(ad.adbin, ad.adrelid), \
-     CASE WHEN a.attidentity <> '' THEN 'identity' WHEN a.attgenerated <> '' THEN 'generated' ELSE '' END \
+     CASE WHEN a.attidentity = 'a' THEN 'identity always' WHEN a.attidentity <> '' THEN 'identity' WHEN a.attgenerated <> '' THEN 'generated' ELSE '' END \
      FROM wanted w JOIN pg_class c ON c.oid = w.oid \
      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
      JOIN based b ON b.own = a.atttypid JOIN pg_type t ON t.oid = b.oid AND t.typtype <> 'd' \

@@ -145,6 +145,15 @@ fn column(row: &SqlRow) -> sqlx::Result<Column> {
     })
 }
 
+/// The mode of the journal, where it is no write-ahead log. A database in memory has none, and nobody waits for a file.
+pub(super) async fn journal(conn: &mut SqliteConnection) -> sqlx::Result<Option<String>> {
+    let sql = "SELECT j.journal_mode FROM pragma_journal_mode() j, pragma_database_list() d \
+               WHERE d.name = 'main' AND (d.file <> '' OR j.journal_mode = 'off')";
+    let rows = SqliteAdapter::fetch(conn, sql, &[]).await?;
+    let mode = rows.first().map(|row| row.text(0).map(str::to_lowercase)).transpose()?;
+    Ok(mode.filter(|mode| mode != "wal"))
+}
+
 /// What a declared type turns values into.
 fn affinity(declared: &str, is_strict: bool) -> &'static str {
     let declared = declared.to_ascii_uppercase();
