@@ -44,6 +44,8 @@ const ROWS: &[[&str; 2]] = &[
     ["NULL", "NULL"],
 ];
 const OTHER_TEXT_IN_A_ROW: [&str; 2] = ["'(1,[1],x)'", "'(1,[ 1],X)'"];
+/// A composite type that holds JSON has no equality, so that even a `citext` in it is compared to the letter.
+const OTHER_CASE_IN_A_ROW: [&str; 2] = ["'(1,[1],x)'", "'(1,[ 1],X)'"];
 const NULL_IN_A_ROW: [&str; 2] = ["'(1,null,x)'", "'(1,,x)'"];
 const ROW_ARRAYS: &[[&str; 2]] = &[
     [r#"'{"(1,\"{\"\"a\"\": 1}\",x)",NULL}'"#, r#"'{"(1,\"{\"\"a\"\":1}\",x)",NULL}'"#],
@@ -84,6 +86,11 @@ fn pairs<D: TestDb>() -> Vec<Pair> {
             Pair { types: ["entry", "entry"], same: ROWS, other: NULL_IN_A_ROW },
             Pair { types: ["entry_of_entry", "entry"], same: ROWS, other: OTHER_TEXT_IN_A_ROW },
             Pair { types: ["entry[]", "entry[]"], same: ROW_ARRAYS, other: OTHER_ROW_ARRAYS },
+            Pair {
+                types: ["folded_entry", "folded_entry"],
+                same: ROWS,
+                other: OTHER_CASE_IN_A_ROW,
+            },
             texts("text COLLATE \"C\"", "text COLLATE \"und-x-icu\""),
             texts("varchar(20) COLLATE \"und-x-icu\"", "text COLLATE \"C\""),
         ],
@@ -200,7 +207,8 @@ async fn two_types_without_a_common_equality_are_compared<D: Sql>(db: Scratch<D>
              CREATE DOMAIN document_of_document AS document;
              CREATE DOMAIN documents_of_documents AS document_of_document[];
              CREATE TYPE entry AS (number numeric, said document_of_document, text text);
-             CREATE DOMAIN entry_of_entry AS entry",
+             CREATE DOMAIN entry_of_entry AS entry; CREATE EXTENSION citext;
+             CREATE TYPE folded_entry AS (number numeric, said json, text citext)",
         )
         .await;
     }
