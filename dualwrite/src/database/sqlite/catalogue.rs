@@ -169,9 +169,11 @@ fn affinity(declared: &str, is_strict: bool) -> &'static str {
 }
 
 /// Columns of one affinity, which turns all that is stored in them into one class: only there are a text and a number, or
-/// `1` and `1.0`, never equal.
+/// `1` and `1.0`, never equal; and columns of numbers, of which one writes `1` and the other `1.0`.
 pub(super) fn compared_plainly(old: &Column, new: &Column) -> Option<PlainEquality> {
-    (old.base == new.base && old.base != "blob").then_some(PlainEquality::Equal)
+    let is_number = |column: &Column| matches!(&*column.base, "integer" | "real" | "numeric");
+    let is_one = old.base == new.base && old.base != "blob";
+    (is_one || (is_number(old) && is_number(new))).then_some(PlainEquality::Equal)
 }
 
 /// The form of a key column of this kind.
