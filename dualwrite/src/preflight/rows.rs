@@ -350,6 +350,7 @@ mod tests {
             deferred: Some("\"n_parent\"".to_owned()),
             cuts_values: true,
             pads_values: true,
+            journal: Some("delete".to_owned()),
         };
         notes(&table, &known, &mut out);
         let all: String = out.iter().map(ToString::to_string).collect();
@@ -361,6 +362,7 @@ mod tests {
             "MyISAM",
             "STRICT_TRANS_TABLES",
             "column `code`",
+            "`journal_mode` is delete",
         ] {
             assert!(all.contains(word), "{all}");
         }
