@@ -2,16 +2,15 @@
 
 use sqlx::MySqlConnection;
 
-use super::{MySqlAdapter, sequences};
+use super::MySqlAdapter;
 use crate::database::sealed::Adapter as _;
-use crate::database::{NewTable, SqlRow, SqlValue, Watched};
+use crate::database::{SqlRow, SqlValue, Watched};
 use crate::error::is_denied;
 use crate::stages::hazard::{Hazard, HazardKind, HazardScan, mentions, own_trigger};
 
 pub(super) async fn find_hazards(
     conn: &mut MySqlConnection,
     watched: &Watched,
-    new: Option<&NewTable>,
 ) -> sqlx::Result<HazardScan> {
     let mut hazards = missing(conn, watched).await?;
     hazards.extend(foreign_keys(conn, watched).await?);
@@ -23,9 +22,6 @@ pub(super) async fn find_hazards(
         let detail = "no trigger is told of TRUNCATE and of changes of partitions, and this role may not look for \
                       them: give it PROCESS, or make sure that nobody does that";
         hazards.push(Hazard::new(HazardKind::Truncate, &name, detail));
-    }
-    if let Some(new) = new {
-        hazards.extend(sequences::behind(conn, watched, new).await?);
     }
     Ok(HazardScan { hazards, shape, notes: own_triggers(conn, watched).await? })
 }
