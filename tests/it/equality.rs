@@ -44,6 +44,8 @@ const ROWS: &[[&str; 2]] = &[
     ["NULL", "NULL"],
 ];
 const OTHER_TEXT_IN_A_ROW: [&str; 2] = ["'(1,[1],x)'", "'(1,[ 1],X)'"];
+/// A composite type that holds JSON has no equality, so that even a `citext` in it is compared to the letter.
+const OTHER_CASE_IN_A_ROW: [&str; 2] = ["'(1,[1],x)'", "'(1,[ 1],X)'"];
 const NULL_IN_A_ROW: [&str; 2] = ["'(1,null,x)'", "'(1,,x)'"];
 const ROW_ARRAYS: &[[&str; 2]] = &[
     [r#"'{"(1,\"{\"\"a\"\": 1}\",x)",NULL}'"#, r#"'{"(1,\"{\"\"a\"\":1}\",x)",NULL}'"#],
@@ -58,6 +60,20 @@ const ADDRESSES: &[[&str; 2]] = &[["'::1'", "'::1'"], ["NULL", "NULL"]];
 const POINTS: &[[&str; 2]] = &[["POINT(1, 2)", "POINT(1, 2)"], ["NULL", "NULL"]];
 /// Written with six digits, of seven or more.
 const FLOATS: &[[&str; 2]] = &[["16777216", "16777216"], ["0.1", "0.1"], ["NULL", "NULL"]];
+
+/// Two types may write one value in two ways.
+const SCALED: &[[&str; 2]] =
+    &[["1.5", "1.5"], ["100", "100"], ["-0.25", "-0.25"], ["NULL", "NULL"]];
+const OTHER_SCALED: [&str; 2] = ["1.5", "1.5001"];
+const WHOLE: &[[&str; 2]] =
+    &[["1", "1"], ["9007199254740992", "9007199254740992"], ["NULL", "NULL"]];
+const OTHER_WHOLE: [&str; 2] = ["9007199254740993", "9007199254740992"];
+const HALVES: &[[&str; 2]] = &[["0.5", "0.5"], ["100", "100"], ["NULL", "NULL"]];
+const TIMES: &[[&str; 2]] = &[["'2026-01-02 10:00:00'", "'2026-01-02 10:00:00'"], ["NULL", "NULL"]];
+const OTHER_TIMES: [&str; 2] = ["'2026-01-02 10:00:00'", "'2026-01-02 10:00:00.000001'"];
+const DAYS: &[[&str; 2]] = &[["'2026-01-02'", "'2026-01-02'"], ["NULL", "NULL"]];
+const OTHER_DAYS: [&str; 2] = ["'2026-01-02'", "'2026-01-03'"];
+const CLOCKS: &[[&str; 2]] = &[["'10:00:00'", "'10:00:00'"], ["NULL", "NULL"]];
 
 fn pairs<D: TestDb>() -> Vec<Pair> {
     let texts = |old, new| Pair { types: [old, new], same: TEXTS, other: ["'a'", "'A'"] };
@@ -84,6 +100,22 @@ fn pairs<D: TestDb>() -> Vec<Pair> {
             Pair { types: ["entry", "entry"], same: ROWS, other: NULL_IN_A_ROW },
             Pair { types: ["entry_of_entry", "entry"], same: ROWS, other: OTHER_TEXT_IN_A_ROW },
             Pair { types: ["entry[]", "entry[]"], same: ROW_ARRAYS, other: OTHER_ROW_ARRAYS },
+            Pair {
+                types: ["folded_entry", "folded_entry"],
+                same: ROWS,
+                other: OTHER_CASE_IN_A_ROW,
+            },
+            Pair { types: ["numeric(12,2)", "numeric(14,4)"], same: SCALED, other: OTHER_SCALED },
+            Pair { types: ["numeric(14,4)", "numeric"], same: SCALED, other: OTHER_SCALED },
+            Pair { types: ["bigint", "numeric(20,2)"], same: WHOLE, other: OTHER_WHOLE },
+            Pair {
+                types: ["real", "double precision"],
+                same: HALVES,
+                other: ["0.5", "0.50000001"],
+            },
+            Pair { types: ["timestamp(0)", "timestamp(6)"], same: TIMES, other: OTHER_TIMES },
+            Pair { types: ["timestamp", "timestamptz"], same: TIMES, other: OTHER_TIMES },
+            Pair { types: ["date", "timestamp"], same: DAYS, other: OTHER_DAYS },
             texts("text COLLATE \"C\"", "text COLLATE \"und-x-icu\""),
             texts("varchar(20) COLLATE \"und-x-icu\"", "text COLLATE \"C\""),
         ],
@@ -99,9 +131,27 @@ fn pairs<D: TestDb>() -> Vec<Pair> {
             addresses("INET6", "INET6"),
             addresses("INET6", "VARCHAR(40)"),
             Pair { types: ["POINT", "POINT"], same: POINTS, other: ["POINT(1, 2)", "POINT(2, 1)"] },
+            Pair { types: ["DECIMAL(12,2)", "DECIMAL(14,4)"], same: SCALED, other: OTHER_SCALED },
+            Pair { types: ["BIGINT", "DECIMAL(20,2)"], same: WHOLE, other: OTHER_WHOLE },
+            Pair { types: ["INT(9) ZEROFILL", "BIGINT"], same: &[["7", "7"]], other: ["7", "8"] },
+            Pair { types: ["BIGINT", "BIGINT UNSIGNED"], same: WHOLE, other: OTHER_WHOLE },
+            Pair { types: ["FLOAT", "DOUBLE"], same: HALVES, other: ["0.5", "0.50000001"] },
+            Pair { types: ["DATETIME", "DATETIME(6)"], same: TIMES, other: OTHER_TIMES },
+            Pair { types: ["TIMESTAMP(3)", "DATETIME"], same: TIMES, other: OTHER_DAYS },
+            Pair {
+                types: ["TIME", "TIME(6)"],
+                same: CLOCKS,
+                other: ["'10:00:00'", "'10:00:00.000001'"],
+            },
+            Pair { types: ["DATE", "DATETIME"], same: DAYS, other: OTHER_DAYS },
             Pair { types: ["FLOAT", "FLOAT"], same: FLOATS, other: ["16777216", "16777222"] },
         ],
-        _ => vec![texts("TEXT COLLATE NOCASE", "TEXT COLLATE RTRIM")],
+        _ => vec![
+            texts("TEXT COLLATE NOCASE", "TEXT COLLATE RTRIM"),
+            Pair { types: ["INTEGER", "REAL"], same: WHOLE, other: OTHER_WHOLE },
+            Pair { types: ["DECIMAL(12,2)", "REAL"], same: SCALED, other: OTHER_SCALED },
+            Pair { types: ["BIGINT", "NUMERIC"], same: WHOLE, other: OTHER_WHOLE },
+        ],
     }
 }
 
@@ -152,7 +202,7 @@ fn letters<D: TestDb>() -> Vec<([&'static str; 2], [&'static str; 2])> {
             ([""; 2], ["1", "1.0"]),
             ([""; 2], ["1", "'1.0'"]),
             (["NUMERIC", "TEXT"], ["1", "'1.0'"]),
-            (["INTEGER", "REAL"], ["1", "1.0"]),
+            (["INTEGER", "REAL"], ["9007199254740993", "9007199254740992.0"]),
             (["BLOB"; 2], ["'a'", "x'61'"]),
         ],
     });
@@ -200,7 +250,8 @@ async fn two_types_without_a_common_equality_are_compared<D: Sql>(db: Scratch<D>
              CREATE DOMAIN document_of_document AS document;
              CREATE DOMAIN documents_of_documents AS document_of_document[];
              CREATE TYPE entry AS (number numeric, said document_of_document, text text);
-             CREATE DOMAIN entry_of_entry AS entry",
+             CREATE DOMAIN entry_of_entry AS entry; CREATE EXTENSION citext;
+             CREATE TYPE folded_entry AS (number numeric, said json, text citext)",
         )
         .await;
     }

@@ -25,6 +25,8 @@ const WORDS: &[&str] =
 /// Different under every collation.
 const PLAIN: &[&str] =
     &["'a'", "'b'", "'ab'", "'abc'", "'B c'", "'z'", "'ñu'", "'Zz'", "'10'", "'9'", "'q''q'"];
+/// Where blanks count, these are different keys.
+const BLANKS: &[&str] = &["'a'", "'a '", "' a'", "''", "' '", "'a  '", "'b'"];
 /// What JSON writes by its number, or as two signs.
 const SIGNS: &[&str] = &[
     "CONCAT('k', CHAR(31))",
@@ -55,6 +57,19 @@ const POSTGRES_TEXTS: &[Case] = &[
     case("label", WORDS),
     case("uuid", UUIDS),
     case("bytea", &["'a'", "'ab'", "'\\xc3a4'", "'z'"]),
+    case("char(5) COLLATE folded", WORDS),
+    case("char(5) COLLATE german", WORDS),
+    case("ext.citext COLLATE german", WORDS),
+    case("code", WORDS),
+    case("code_of_code", WORDS),
+    case("email", WORDS),
+    case("digest", &["'a'", "'ab'", "'\\xc3a4'", "'z'"]),
+    case("text", BLANKS),
+    case("varchar(9)", BLANKS),
+    case("ext.citext", BLANKS),
+    Case { old: "char(5)", new: "ext.citext", keys: WORDS },
+    Case { old: "email", new: "char(9)", keys: WORDS },
+    Case { old: "label", new: "code", keys: WORDS },
     Case { old: "char(5)", new: "varchar(20)", keys: WORDS },
     Case { old: "text", new: "text COLLATE \"C\"", keys: WORDS },
     Case { old: "text COLLATE german", new: "text COLLATE \"C\"", keys: WORDS },
@@ -78,6 +93,15 @@ const MYSQL_TEXTS: &[Case] = &[
     case("VARCHAR(20) CHARACTER SET latin1 COLLATE latin1_german2_ci", PLAIN),
     case("VARCHAR(20) CHARACTER SET utf8mb3", PLAIN),
     case("VARBINARY(20)", PLAIN),
+    case("VARCHAR(20) COLLATE utf8mb4_nopad_bin", BLANKS),
+    case("VARCHAR(20) COLLATE utf8mb4_general_nopad_ci", BLANKS),
+    case("VARBINARY(20)", BLANKS),
+    case("VARCHAR(20) COLLATE utf8mb4_uca1400_ai_ci", PLAIN),
+    case("VARCHAR(20) CHARACTER SET utf16", PLAIN),
+    case("VARCHAR(20) CHARACTER SET cp1250", &["'a'", "'b'", "'ab'", "'Zz'", "'9'"]),
+    case("VARCHAR(20) CHARACTER SET ascii", &["'a'", "'b'", "'ab'", "'Zz'", "'9'"]),
+    case("VARCHAR(20) CHARACTER SET sjis", &["'a'", "'b'", "'ab'", "'Zz'", "'9'"]),
+    case("CHAR(8) COLLATE utf8mb4_unicode_ci", PLAIN),
     case("VARCHAR(20)", SIGNS),
     case("VARCHAR(20) COLLATE utf8mb4_bin", SIGNS),
     case("VARBINARY(20)", SIGNS),
@@ -97,6 +121,10 @@ const SQLITE_TEXTS: &[Case] = &[
     case("TEXT COLLATE NOCASE", WORDS),
     case("TEXT COLLATE RTRIM", WORDS),
     case("BLOB", WORDS),
+    case("TEXT", BLANKS),
+    case("VARCHAR(20) COLLATE NOCASE", BLANKS),
+    case("CLOB", WORDS),
+    Case { old: "VARCHAR(20)", new: "", keys: WORDS },
     Case { old: "TEXT", new: "TEXT COLLATE NOCASE", keys: WORDS },
     Case { old: "TEXT COLLATE NOCASE", new: "TEXT", keys: WORDS },
 ];
@@ -230,7 +258,9 @@ async fn run_cases<D: TestDb, K: OwnedKey + Debug>(db: &Scratch<D>, cases: &[Cas
              CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
              CREATE COLLATION german (provider = icu, locale = 'de'); \
              CREATE TYPE mood AS ENUM ('sad', 'ok', 'mad', 'happy'); \
-             CREATE DOMAIN label AS varchar(20) CHECK (VALUE <> '')",
+             CREATE DOMAIN label AS varchar(20) CHECK (VALUE <> ''); CREATE DOMAIN code AS char(5); \
+             CREATE DOMAIN code_of_code AS code NOT NULL; CREATE DOMAIN email AS ext.citext; \
+             CREATE DOMAIN digest AS bytea; CREATE DOMAIN number AS numeric(12,2); CREATE DOMAIN ident AS uuid",
         )
         .await;
     }
@@ -268,6 +298,10 @@ async fn integer_keys_of_every_width_arrive<D: TestDb>(db: Scratch<D>) {
             case("bigint", NUMBERS),
             case("numeric", NUMBERS),
             case("numeric(12,2)", NUMBERS),
+            case("numeric", &["1.00", "2.0", "10", "300.000", "-4.0", "0.0"]),
+            case("number", NUMBERS),
+            mixed("number", "bigint"),
+            mixed("numeric(12,2)", "numeric"),
             mixed("int", "bigint"),
             mixed("numeric", "bigint"),
             mixed("smallint", "numeric(10,0)"),
@@ -278,6 +312,10 @@ async fn integer_keys_of_every_width_arrive<D: TestDb>(db: Scratch<D>) {
             case("BIGINT", NUMBERS),
             case("BIGINT UNSIGNED", &["1", "2", "10", "9", "100", "77"]),
             case("DECIMAL(12,2)", NUMBERS),
+            case("BOOLEAN", &["0", "1", "100", "-7"]),
+            case("SMALLINT UNSIGNED", UNSIGNED),
+            case("DECIMAL(12,2) UNSIGNED", UNSIGNED),
+            case("DECIMAL(12,2) ZEROFILL", UNSIGNED),
             case("INT(8) ZEROFILL", UNSIGNED),
             case("BIGINT(20) ZEROFILL", UNSIGNED),
             Case { old: "TINYINT", new: "TINYINT UNSIGNED", keys: UNSIGNED },
@@ -290,6 +328,10 @@ async fn integer_keys_of_every_width_arrive<D: TestDb>(db: Scratch<D>) {
             case("BIGINT", NUMBERS),
             case("", NUMBERS),
             case("NUMERIC", NUMBERS),
+            case("NUMERIC", &["1.0", "'2'", "10", "'30.0'"]),
+            case("INT", NUMBERS),
+            case("DECIMAL(12,2)", NUMBERS),
+            mixed("INTEGER", "NUMERIC"),
         ],
     };
     run_cases::<D, i64>(&db, cases).await;
@@ -315,6 +357,9 @@ async fn uuid_keys_arrive_as_bytes_and_as_texts<D: TestDb>(db: Scratch<D>) {
             case("text", UUIDS),
             case("char(36)", UUIDS),
             case("bytea", BYTEA),
+            case("ident", UUIDS),
+            mixed("ident", "text"),
+            case("ext.citext", UUIDS),
             mixed("text", "uuid"),
             mixed("uuid", "varchar(36)"),
         ],

@@ -60,6 +60,7 @@ mod interleavings;
 mod isolation;
 mod joining;
 mod key_change;
+mod key_pages;
 mod key_values;
 mod keys;
 mod lazy;

@@ -8,7 +8,7 @@ use dualwrite::{ErrorKind, Runtime, Stage};
 use sqlx::postgres::{PgConnection, PgPoolOptions};
 use sqlx::{Executor, PgPool};
 
-use crate::support::db::{PostgresDb, Scratch, TestDb};
+use crate::support::db::{MySqlDb, PostgresDb, Scratch, TestDb};
 
 /// A pool each of whose connections runs this first, once for each of the texts.
 async fn pool(db: &Scratch<PostgresDb>, first: &'static [&'static str]) -> PgPool {
@@ -66,4 +66,28 @@ async fn connections_that_find_other_control_tables_are_refused_at_the_start() {
     let text = refused.to_string();
     assert!(text.contains("schema one") && text.contains("schema two"), "{text}");
     assert!(text.contains("search_path"), "{text}");
+}
+
+/// The same on MySQL and MariaDB, where a hook may choose another database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_the_pools_hook_holds_for_the_runtime_too_on_mysql() {
+    let Some(db) = MySqlDb::fresh("pools::hook_mysql").await else { return };
+    let other = MySqlDb::fresh("pools::hook_mysql_other").await.unwrap();
+    let name = other.rows("SELECT DATABASE()").await[0][0].clone().unwrap();
+    let hook: &'static str = Box::leak(format!("USE `{name}`").into_boxed_str());
+    let pool = sqlx::mysql::MySqlPoolOptions::new()
+        .max_connections(8)
+        .after_connect(move |conn, _| Box::pin(async move { conn.execute(hook).await.map(drop) }))
+        .connect(&db.url())
+        .await
+        .unwrap();
+    let runtime = Runtime::builder(pool.clone()).start().await.unwrap();
+    let migration = runtime.migration("hooked").register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    migration.begin(&pool).await.unwrap().commit().await.unwrap();
+    let tables = "SELECT count(*) FROM information_schema.tables \
+                  WHERE table_schema = DATABASE() AND table_name = 'dualwrite_migration'";
+    assert_eq!((other.number(tables).await, db.number(tables).await), (1, 0));
+    runtime.shutdown().await.unwrap();
+    pool.close().await;
 }

@@ -7,7 +7,7 @@ use dualwrite::{
     preflight::{Finding, FindingLevel},
 };
 
-use crate::support::db::{MySqlDb, PostgresDb, Scratch, TestDb, on_all_databases};
+use crate::support::db::{MySqlDb, PostgresDb, Scratch, SqliteDb, TestDb, on_all_databases};
 
 /// A copy function over `old_note` and `new_note`.
 fn notes<D: TestDb, K: OwnedKey>() -> CopySql<D::Db, K> {
@@ -192,6 +192,161 @@ on_all_databases!(
     the_gate_looks_at_tables_that_were_made_since,
     nullability_indexes_and_lengths_are_found,
 );
+
+/// A copy would fail on its first row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rights_that_the_role_lacks_are_named_on_postgres() {
+    let Some(db) = PostgresDb::fresh("preflight_rights").await else { return };
+    tables(&db, "BIGINT NOT NULL PRIMARY KEY").await;
+    let role = format!("writer_{}", uuid::Uuid::new_v4().simple());
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    runtime.shutdown().await.unwrap();
+    db.execute(&format!(
+        "CREATE ROLE {role}; GRANT ALL ON SCHEMA public TO {role};
+         GRANT ALL ON ALL TABLES IN SCHEMA public TO {role};
+         REVOKE UPDATE, DELETE ON new_note FROM {role}"
+    ))
+    .await;
+    let as_role: &'static str = Box::leak(format!("SET ROLE {role}").into_boxed_str());
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .max_connections(5)
+        .after_connect(move |conn, _| {
+            Box::pin(async move { sqlx::raw_sql(as_role).execute(conn).await.map(drop) })
+        })
+        .connect(&db.url())
+        .await
+        .unwrap();
+    assert_eq!(lacks::<PostgresDb>(&pool).await, "the role lacks UPDATE, DELETE on it");
+    db.execute(&format!("GRANT UPDATE, DELETE ON new_note TO {role}")).await;
+    assert_eq!(lacks::<PostgresDb>(&pool).await, "");
+    pool.close().await;
+    db.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rights_that_the_role_lacks_are_named_on_mysql() {
+    let Some(db) = MySqlDb::fresh("preflight_rights").await else { return };
+    tables(&db, "BIGINT NOT NULL PRIMARY KEY").await;
+    let user = format!("w{}", &uuid::Uuid::new_v4().simple().to_string()[..20]);
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    runtime.shutdown().await.unwrap();
+    db.execute(&format!("CREATE USER '{user}'@'%' IDENTIFIED BY 'writer'")).await;
+    let all = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() \
+               AND table_name <> 'new_note'";
+    for table in db.rows(all).await.into_iter().flatten().flatten() {
+        db.execute(&format!("GRANT ALL ON {table} TO '{user}'@'%'")).await;
+    }
+    db.execute(&format!("GRANT SELECT, INSERT ON new_note TO '{user}'@'%'")).await;
+    let options: sqlx::mysql::MySqlConnectOptions = db.url().parse().unwrap();
+    let options = options.username(&user).password("writer");
+    let pool = sqlx::mysql::MySqlPoolOptions::new().max_connections(5).connect_with(options);
+    let pool = pool.await.unwrap();
+    assert_eq!(lacks::<MySqlDb>(&pool).await, "the role lacks UPDATE, DELETE on it");
+    db.execute(&format!("GRANT UPDATE, DELETE ON new_note TO '{user}'@'%'")).await;
+    assert_eq!(lacks::<MySqlDb>(&pool).await, "");
+    pool.close().await;
+    db.execute(&format!("DROP USER '{user}'@'%'")).await;
+}
+
+/// What the preflight says of rights that are missing.
+async fn lacks<D: TestDb>(pool: &sqlx::Pool<D::Db>) -> String {
+    let runtime = Runtime::builder(pool.clone()).start().await.unwrap();
+    let registered = runtime.migration("m").backfill(notes::<D, i64>()).register().await;
+    let found = registered.unwrap().preflight().await.unwrap().findings;
+    runtime.shutdown().await.unwrap();
+    let rights = found.into_iter().find(|finding| finding.check == "rights");
+    rights.map(|finding| finding.why).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sql_mode_that_cuts_or_pads_values_is_named_on_mysql() {
+    let Some(db) = MySqlDb::fresh("preflight_sql_mode").await else { return };
+    tables(&db, "CHAR(9) NOT NULL PRIMARY KEY").await;
+    for (mode, wanted) in [
+        ("STRICT_TRANS_TABLES", None),
+        ("", Some("cuts values")),
+        ("STRICT_ALL_TABLES,PAD_CHAR_TO_FULL_LENGTH", Some("PAD_CHAR_TO_FULL_LENGTH")),
+    ] {
+        let set: &'static str =
+            Box::leak(format!("SET SESSION sql_mode = '{mode}'").into_boxed_str());
+        let pool = sqlx::mysql::MySqlPoolOptions::new()
+            .max_connections(4)
+            .after_connect(move |conn, _| {
+                Box::pin(async move { sqlx::Executor::execute(conn, set).await.map(drop) })
+            })
+            .connect(&db.url())
+            .await
+            .unwrap();
+        let runtime = Runtime::builder(pool.clone()).start().await.unwrap();
+        let registered =
+            runtime.migration("m").backfill(notes::<MySqlDb, String>()).register().await;
+        let found = registered.unwrap().preflight().await.unwrap().findings;
+        let said = found.iter().find(|finding| finding.check == "sql_mode");
+        assert_eq!(said.is_some(), wanted.is_some(), "{mode}: {found:?}");
+        let said = said.map(ToString::to_string).unwrap_or_default();
+        assert!(wanted.is_none_or(|wanted| said.contains(wanted)), "{said}");
+        runtime.shutdown().await.unwrap();
+        pool.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_of_a_file_that_matter_are_named_on_sqlite() {
+    use sqlx::sqlite::SqliteJournalMode::{Delete, Memory, Off, Wal};
+    for (mode, level) in [
+        (Wal, None),
+        (Delete, Some(FindingLevel::Warn)),
+        (Memory, Some(FindingLevel::Warn)),
+        (Off, Some(FindingLevel::Refuse)),
+    ] {
+        let db = SqliteDb::fresh("preflight_journal").await.unwrap();
+        tables(&db, "BIGINT NOT NULL PRIMARY KEY").await;
+        db.execute("CREATE TRIGGER own AFTER DELETE ON old_note BEGIN SELECT 1; END").await;
+        let file = db.rows("SELECT file FROM pragma_database_list()").await[0][0].clone().unwrap();
+        db.pool().close().await;
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file).journal_mode(mode);
+        let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect_with(options);
+        let runtime = Runtime::builder(pool.await.unwrap()).start().await.unwrap();
+        let registered = runtime.migration("m").backfill(notes::<SqliteDb, i64>()).register().await;
+        match level {
+            Some(FindingLevel::Refuse) => {
+                let error = registered.unwrap_err();
+                assert!(error.to_string().contains("`journal_mode` is off"), "{error}");
+            }
+            level => {
+                let found = registered.unwrap().preflight().await.unwrap().findings;
+                let said = found.iter().find(|finding| finding.check == "journal_mode");
+                assert_eq!(said.map(|finding| finding.level), level, "{mode:?}: {found:?}");
+                assert!(
+                    found.iter().any(|finding| finding.check == "recursive_triggers"),
+                    "{found:?}"
+                );
+            }
+        }
+        runtime.shutdown().await.unwrap();
+    }
+}
+
+/// It refuses the key that comes with a row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_new_always_numbers_is_named_on_postgres() {
+    let Some(db) = PostgresDb::fresh("preflight_identity").await else { return };
+    for (new, is_named) in [("ALWAYS", true), ("BY DEFAULT", false)] {
+        db.execute(&format!(
+            "CREATE TABLE old_note (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, word varchar(50));
+             CREATE TABLE new_note (id bigint GENERATED {new} AS IDENTITY PRIMARY KEY, word varchar(50))"
+        ))
+        .await;
+        let runtime = Runtime::builder(db.another_pool(4).await).start().await.unwrap();
+        let notes = notes::<PostgresDb, i64>();
+        let migration = runtime.migration("m").backfill(notes).register().await.unwrap();
+        let found = migration.preflight().await.unwrap().findings;
+        let named = names(&found).contains(&("key_identity", FindingLevel::Warn, Some("id")));
+        assert_eq!(named, is_named, "{found:?}");
+        runtime.shutdown().await.unwrap();
+        db.execute("DROP TABLE old_note, new_note").await;
+    }
+}
 
 /// The server would write its next number in the place of the 0.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

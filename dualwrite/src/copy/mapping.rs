@@ -120,8 +120,9 @@ impl<DB: Backend> Mapping<DB> {
     }
 
     /// A column of old and the column of new that says the same: to the letter, whatever a collation
-    /// says, so `a` is not `A`, `1.0` is not `1.00`, and a blank at the end counts. Named by its column in
-    /// old.
+    /// says, so `a` is not `A`, `1.0` is not `1.00`, and a blank at the end counts. Two columns whose types write one
+    /// value in two ways are compared by their values: JSON, numbers of two types or scales, times of two precisions.
+    /// Named by its column in old.
     pub fn column(self, old: &str, new: &str) -> Self {
         self.field(
             old,

@@ -8,6 +8,8 @@ use futures_util::FutureExt;
 
 use super::erased::{CopyParts, Held, KeyOfAnotherType};
 use super::judged::Judged;
+#[cfg(feature = "mysql")]
+use super::mapping::Mapped;
 use super::mapping::{Learned, Mapping};
 use super::source::{Extent, KeyParts, Pages};
 use super::template::Template;
@@ -41,6 +43,17 @@ pub(crate) struct SqlCopier<DB: Backend> {
     pub(crate) learned: Learned,
 }
 
+/// Errors may name these, also where the table does not have them.
+#[cfg(feature = "mysql")]
+fn learn_columns<DB: Backend>(mapping: Option<&Mapping<DB>>, pages: &Pages) {
+    let fields = mapping.iter().flat_map(|mapping| &mapping.fields);
+    let names = fields.flat_map(|field| [&field.old, &field.new]).filter_map(|side| match side {
+        Mapped::Column(name) => Some(name.as_str()),
+        Mapped::Expression(_) => None,
+    });
+    crate::error::known::learn(&pages.name().name, names);
+}
+
 impl<DB: Backend> SqlCopier<DB> {
     /// Whether Rust compares rows; `None` without a mapping.
     pub(crate) fn compares_rows(&self) -> Option<bool> {
@@ -59,6 +72,8 @@ impl<DB: Backend> SqlCopier<DB> {
         copy.check()?;
         let mapping = copy.mapping();
         mapping.as_ref().map_or(Ok(()), Mapping::check)?;
+        #[cfg(feature = "mysql")]
+        learn_columns(mapping.as_ref(), &pages);
         let parse = |texts: Vec<&'static str>| {
             texts.into_iter().map(|text| Template::parse(text, &pages)).collect()
         };

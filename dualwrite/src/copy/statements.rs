@@ -14,6 +14,8 @@ use super::template::Template;
 use super::{Copied, CopyBack, CopyKeys};
 use crate::database::Backend;
 use crate::database::sealed::Adapter as _;
+#[cfg(feature = "mysql")]
+use crate::error::known::learn_words;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::{Key, OwnedKey};
 use crate::transaction::Tx;
@@ -202,7 +204,20 @@ impl<DB: Backend, K: OwnedKey> CopySql<DB, K> {
 /// Whether all of these are understood.
 fn parse_all(pages: &Pages, statements: [&Vec<&'static str>; 2]) -> Result<(), Error> {
     let mut statements = statements.into_iter().flatten();
-    statements.try_for_each(|text| Template::parse(text, pages).map(drop))
+    statements.try_for_each(|text| {
+        #[cfg(feature = "mysql")]
+        learn_names(text, pages);
+        Template::parse(text, pages).map(drop)
+    })
+}
+
+/// What an error says is missing may be named where these statements name it. Literals may say anything.
+#[cfg(feature = "mysql")]
+fn learn_names(text: &str, pages: &Pages) {
+    let scanned = pages.dialect().scan(text);
+    let is_literal = |range: &&std::ops::Range<usize>| !text[range.start..].starts_with('`');
+    let literals: Vec<_> = scanned.opaque.iter().filter(is_literal).collect();
+    learn_words(text, |at| literals.iter().any(|range| range.contains(&at)));
 }
 
 /// Runs statements over keys, some at a time, in their order.

@@ -8,6 +8,7 @@ mod engine;
 mod hazards;
 mod inspect;
 mod notes;
+mod sequences;
 mod session;
 mod trigger;
 
@@ -358,7 +359,11 @@ impl Adapter for MySqlAdapter {
         watched: &Watched,
         new: Option<&NewTable>,
     ) -> sqlx::Result<HazardScan> {
-        hazards::find_hazards(conn, watched, new).await
+        let mut scan = hazards::find_hazards(conn, watched).await?;
+        if let Some(new) = new {
+            scan.hazards.extend(sequences::behind(conn, watched, new).await?);
+        }
+        Ok(scan)
     }
 
     async fn catalogue(

@@ -352,7 +352,8 @@ impl Adapter for SqliteAdapter {
         let rows = Self::fetch(conn, sql, &[SqlValue::from(&*name)]).await?;
         let late = rows.first().map_or(Ok(0), |row| row.integer(0))? > 0;
         let deferred = late.then(|| "a foreign key of the table".to_owned());
-        Ok(TableNotes { triggers, deferred, ..TableNotes::default() })
+        let journal = catalogue::journal(conn).await?;
+        Ok(TableNotes { triggers, deferred, journal, ..TableNotes::default() })
     }
 
     const DEFERS: bool = true;

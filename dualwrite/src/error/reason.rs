@@ -253,8 +253,12 @@ fn names_on_postgres(error: &sqlx::postgres::PgDatabaseError, names: &mut Names)
     names.add("constraint", error.constraint());
     names.add("table", error.table());
     names.add("column", error.column());
-    // What a statement names has a position in it. A value that is cast to `regclass` has none.
-    let is_named = error.position().is_some() || error.code() == "42501";
+    // What a statement names has a position in it. A value that is cast to `regclass` has none, and one that a function
+    // puts into a statement of its own has a position in that.
+    let is_named = match error.position() {
+        Some(position) => matches!(position, sqlx::postgres::PgErrorPosition::Original(_)),
+        None => error.code() == "42501",
+    };
     if error.constraint().is_none() && error.table().is_none() && is_named {
         names.add("object", object(error.code(), error.message()).as_deref());
     }
@@ -272,8 +276,14 @@ fn names_on_mysql(error: &sqlx::mysql::MySqlDatabaseError, names: &mut Names) {
         // Nor is what it says to the letter as the server would: told are names that a catalogue has.
         1062 | 1586 => names.add("constraint", known(quoted_after(message, " for key '", '\''))),
         1048 | 1364 => names.add("column", known(quoted_after(message, " '", '\''))),
-        // What is not there no catalogue has.
-        1054 | 1146 => names.add("object", quoted_after(message, " '", '\'')),
+        // What is not there no catalogue has: told are names that the service's own code gives the library, or that were there.
+        1054 => names.add("column", unqualified(between(message, "Unknown column '", "' in "))),
+        1146 => {
+            let table = between(message, "Table '", "' doesn't exist");
+            let ours =
+                table.and_then(|name| name.rsplit('.').next()).filter(|name| is_of_ours(name));
+            names.add("table", ours.or_else(|| unqualified(table)));
+        }
         1451 | 1452 | 4025 => {
             names.add("constraint", known(quoted_after(message, "CONSTRAINT `", '`')));
         }
@@ -289,13 +299,17 @@ fn names_on_mysql(error: &sqlx::mysql::MySqlDatabaseError, names: &mut Names) {
 
 /// SQLite names columns, and checks by their name or text, and no values.
 fn names_on_sqlite(error: &dyn DatabaseError, names: &mut Names) {
-    let failed = error.message().split_once(" constraint failed: ");
-    if let (Some((_, what)), false) = (failed, is_raised(error)) {
+    if is_raised(error) {
+        return;
+    }
+    if let Some((_, what)) = error.message().split_once(" constraint failed: ") {
         names.add("on", Some(what));
     } else if let Some(column) = error.message().strip_prefix("cannot store ") {
         names.add("column", column.rsplit_once(" column ").map(|(_, column)| column));
     } else if let Some(missing) = error.message().strip_prefix("no such ") {
         names.add("no such", Some(missing));
+    } else if let Some((_, column)) = error.message().split_once(" has no column named ") {
+        names.add("no such", Some(&format!("column: {column}")));
     }
 }
 
@@ -305,7 +319,7 @@ pub(super) fn is_raised_on_postgres(error: &sqlx::postgres::PgDatabaseError) -> 
     error.routine() == Some("exec_stmt_raise")
 }
 
-/// The same on SQLite.
+/// The same on SQLite, which takes any expression there.
 fn is_raised(error: &dyn DatabaseError) -> bool {
     error.code().is_some_and(|code| code == "1811")
 }
@@ -318,8 +332,12 @@ fn object(code: &str, message: &str) -> Option<String> {
     if !about_objects {
         return None;
     }
-    let quoted = message.split('"').nth(1).map(str::to_owned);
-    quoted.or_else(|| message.rsplit(' ').next().map(str::to_owned))
+    // `column r.age does not exist`, `function f(integer) does not exist`, `permission denied for table t`.
+    let plain = match message.strip_suffix(" does not exist") {
+        Some(missing) => missing.split_once(' ').map(|(_, name)| name),
+        None => message.rsplit(' ').next(),
+    };
+    message.split('"').nth(1).or(plain).map(str::to_owned)
 }
 
 /// Whether the server says so itself, as far as SQLSTATE tells: `SIGNAL` gives any number, and mostly 45000 with it.
@@ -338,6 +356,25 @@ fn has_the_state_of_its_number(number: u16, state: &str) -> bool {
         _ => &[],
     };
     own.contains(&state)
+}
+
+/// The text between these words at the beginning, and the last of these.
+#[cfg(feature = "mysql")]
+fn between<'m>(message: &'m str, before: &str, after: &str) -> Option<&'m str> {
+    message.strip_prefix(before)?.rsplit_once(after).map(|(name, _)| name)
+}
+
+/// The last part of `d.t.c`, where it is known.
+#[cfg(feature = "mysql")]
+fn unqualified(name: Option<&str>) -> Option<&str> {
+    known(name?.rsplit('.').next())
+}
+
+/// A control table.
+#[cfg(feature = "mysql")]
+fn is_of_ours(name: &str) -> bool {
+    name.strip_prefix("dualwrite_")
+        .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
 }
 
 /// What stands in quotes after the last of these words.

@@ -11,6 +11,7 @@ pub(crate) const CHECKS: &[Check] = &[
     super::keys::nullable,
     super::keys::indexed,
     super::keys::same,
+    super::keys::always_numbered,
     super::rows::self_updating,
     super::rows::generated,
     super::rows::stricter,

@@ -25,6 +25,8 @@ pub struct TableNotes {
     pub(crate) cuts_values: bool,
     /// The server appends blanks to what is read of a CHAR.
     pub(crate) pads_values: bool,
+    /// How a file of SQLite keeps what a transaction changes, where it is no write-ahead log.
+    pub(crate) journal: Option<String>,
 }
 
 fn found(
@@ -187,6 +189,28 @@ pub(crate) fn zero(side: &SideSchema, notes: &TableNotes, out: &mut Vec<Finding>
     out.push(found("key_zero", level, side, at, (why, action)));
 }
 
+/// What a file of SQLite does where it keeps no write-ahead log.
+fn journal(side: &SideSchema, notes: &TableNotes, out: &mut Vec<Finding>) {
+    let Some(mode) = &notes.journal else { return };
+    let action = "PRAGMA journal_mode = WAL, once: the file keeps it";
+    let (level, why) = match &**mode {
+        "off" => (
+            FindingLevel::Refuse,
+            "`journal_mode` is off: nothing is rolled back, so that half of a dual write stays where the other half \
+             failed"
+                .to_owned(),
+        ),
+        mode => (
+            FindingLevel::Warn,
+            format!(
+                "`journal_mode` is {mode}, not wal: whoever reads waits while a page of a backfill or a dual write is \
+                 stored, and the other way round"
+            ),
+        ),
+    };
+    out.push(found("journal_mode", level, side, None, (why, action)));
+}
+
 /// What has to be asked for each table that is written.
 pub(crate) fn notes(side: &SideSchema, notes: &TableNotes, out: &mut Vec<Finding>) {
     for trigger in &notes.triggers {
@@ -212,6 +236,7 @@ pub(crate) fn notes(side: &SideSchema, notes: &TableNotes, out: &mut Vec<Finding
         out.push(found("rights", FindingLevel::Warn, side, None, (why, action)));
     }
     unsound(side, notes, out);
+    journal(side, notes, out);
     if notes.cuts_values {
         let why = "`sql_mode` has neither STRICT_TRANS_TABLES nor STRICT_ALL_TABLES: the server cuts values that do \
                    not fit, and refuses none";
@@ -325,6 +350,7 @@ mod tests {
             deferred: Some("\"n_parent\"".to_owned()),
             cuts_values: true,
             pads_values: true,
+            journal: Some("delete".to_owned()),
         };
         notes(&table, &known, &mut out);
         let all: String = out.iter().map(ToString::to_string).collect();
@@ -336,6 +362,7 @@ mod tests {
             "MyISAM",
             "STRICT_TRANS_TABLES",
             "column `code`",
+            "`journal_mode` is delete",
         ] {
             assert!(all.contains(word), "{all}");
         }

@@ -45,6 +45,36 @@ pub(super) fn key_types(kind: Kind, database: &str) -> &'static [&'static str] {
     }
 }
 
+/// Types that the column of the new key may have instead: other ones, with the same equality.
+pub(super) fn other_types(database: &str, column: &str) -> &'static [&'static str] {
+    match (database, column) {
+        ("sqlite", "INTEGER") => &["BIGINT", "NUMERIC"],
+        ("sqlite", "BIGINT" | "NUMERIC") => &["INTEGER"],
+        ("sqlite", "TEXT") => &["VARCHAR(40)"],
+        ("sqlite", "VARCHAR(20)" | "") => &["TEXT"],
+        ("sqlite", "TEXT COLLATE NOCASE") => &["VARCHAR(20) COLLATE NOCASE"],
+        ("postgres", "smallint") => &["int", "bigint", "numeric(12,0)"],
+        ("postgres", "int") => &["bigint", "numeric(12,0)"],
+        ("postgres", "bigint") => &["numeric(12,0)", "int"],
+        ("postgres", "numeric(12,0)") => &["bigint", "numeric(14,2)"],
+        ("postgres", "char(9)") => &["varchar(20)", "char(12)"],
+        ("postgres", "varchar(20)") => &["text", "label"],
+        ("postgres", "text") => &["varchar(40)"],
+        ("postgres", "label") => &["text", "char(9)"],
+        ("mysql", "SMALLINT") => &["INT", "BIGINT", "DECIMAL(12,0)"],
+        ("mysql", "INT") => &["BIGINT", "DECIMAL(14,2)"],
+        ("mysql", "BIGINT") => &["DECIMAL(12,0)", "INT"],
+        ("mysql", "DECIMAL(12,0)") => &["BIGINT", "DECIMAL(14,2)"],
+        ("mysql", "CHAR(9)") => &["VARCHAR(20)", "CHAR(12)"],
+        ("mysql", "VARCHAR(20)") => &["CHAR(9)", "VARCHAR(40)"],
+        ("mysql", "VARBINARY(20)") => &["VARBINARY(30)"],
+        ("mysql", "UUID") => &["CHAR(36)"],
+        ("mysql", "CHAR(36)") => &["UUID"],
+        ("mysql", "BINARY(16)") => &["VARBINARY(16)"],
+        _ => &[],
+    }
+}
+
 pub(super) fn integer(dice: &mut Dice) -> (i64, String) {
     let number = dice.below(120) as i64 - 20;
     (number, number.to_string())

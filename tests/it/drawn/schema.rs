@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use dualwrite::{CopySql, Mapping, OwnedKey, copy::KeySource};
 use uuid::Uuid;
 
-use super::columns::{Kind, Value, integer, key_types, uuid, values, word};
+use super::columns::{Kind, Value, integer, key_types, other_types, uuid, values, word};
 use crate::support::db::Scratch;
 use crate::support::dice::Dice;
 use crate::support::sql::Sql;
@@ -65,6 +65,10 @@ const VALUES: usize = 3;
 
 pub(super) struct Schema<D, K> {
     keys: Vec<&'static str>,
+    /// Those of new, which may be of another type.
+    new_keys: Vec<&'static str>,
+    /// By a unique index whose columns take NULL, or by the primary key.
+    by_index: bool,
     values: Vec<&'static Value>,
     nullable: Vec<bool>,
     types: PhantomData<fn() -> (D, K)>,
@@ -72,10 +76,17 @@ pub(super) struct Schema<D, K> {
 
 impl<D: Sql, K: DrawnKey> Schema<D, K> {
     pub(super) fn draw(dice: &mut Dice) -> Self {
-        let keys = K::KINDS.iter().map(|kind| *dice.pick(key_types(*kind, D::NAME))).collect();
+        let keys: Vec<&'static str> =
+            K::KINDS.iter().map(|kind| *dice.pick(key_types(*kind, D::NAME))).collect();
+        let new_key = |column: &&'static str| match other_types(D::NAME, column) {
+            others if !others.is_empty() && dice.one_in(2) => *dice.pick(others),
+            _ => *column,
+        };
+        let new_keys = keys.iter().map(new_key).collect();
+        let by_index = dice.one_in(4);
         let values = (0..VALUES).map(|_| dice.pick(values(D::NAME))).collect();
         let nullable = (0..VALUES).map(|_| dice.one_in(2)).collect();
-        Self { keys, values, nullable, types: PhantomData }
+        Self { keys, new_keys, by_index, values, nullable, types: PhantomData }
     }
 
     /// For the message of a failed test.
@@ -87,7 +98,9 @@ impl<D: Sql, K: DrawnKey> Schema<D, K> {
                 format!("{} → {}{}", value.old, value.new, if **null { " NULL" } else { "" })
             })
             .collect();
-        format!("{}: keys {:?}, values {}", D::NAME, self.keys, values.join(", "))
+        let (old, new) = (&self.keys, &self.new_keys);
+        let by = if self.by_index { "a unique index" } else { "the primary key" };
+        format!("{}: keys {old:?} → {new:?} by {by}, values {}", D::NAME, values.join(", "))
     }
 
     pub(super) fn key(&self, dice: &mut Dice) -> (K, Vec<String>) {
@@ -96,22 +109,22 @@ impl<D: Sql, K: DrawnKey> Schema<D, K> {
 
     pub(super) fn tables(&self) -> String {
         let table = |name: &str, is_new: bool| {
-            let mut columns: Vec<String> = self
-                .keys
+            let keys = if is_new { &self.new_keys } else { &self.keys };
+            let (null, by) = match self.by_index {
+                true => ("", "UNIQUE"),
+                false => ("NOT NULL", "PRIMARY KEY"),
+            };
+            let mut columns: Vec<String> = keys
                 .iter()
                 .enumerate()
-                .map(|(number, column)| format!("k{number} {column} NOT NULL"))
+                .map(|(number, column)| format!("k{number} {column} {null}"))
                 .collect();
             for (number, value) in self.values.iter().enumerate() {
                 let column = if is_new { value.new } else { value.old };
                 let null = if self.nullable[number] { "NULL" } else { "NOT NULL" };
                 columns.push(format!("v{number} {column} {null}"));
             }
-            format!(
-                "CREATE TABLE {name} ({}, PRIMARY KEY ({}))",
-                columns.join(", "),
-                self.key_names()
-            )
+            format!("CREATE TABLE {name} ({}, {by} ({}))", columns.join(", "), self.key_names())
         };
         format!("{}; {}", table("old_row", false), table("new_row", true))
     }

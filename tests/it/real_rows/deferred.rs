@@ -3,7 +3,7 @@
 
 use dualwrite::{ErrorKind, Stage};
 
-use crate::support::db::{Scratch, on_all_databases};
+use crate::support::db::{PostgresDb, Scratch, TestDb as _, on_all_databases};
 use crate::support::notes::{Notes, World, plain};
 use crate::support::sql::Sql;
 
@@ -133,4 +133,40 @@ async fn constraints_of_the_application_stay_as_it_set_them<D: Sql>(db: Scratch<
     assert_eq!(world.db.number("SELECT count(*) FROM child").await, 1);
     assert_eq!(world.db.number("SELECT count(*) FROM dualwrite_dirty").await, 0);
     assert_eq!(world.db.number("SELECT count(*) FROM new_note WHERE word = 'fine'").await, 1);
+}
+
+/// Uniqueness and exclusion can be deferred as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uniqueness_and_exclusion_are_judged_before_the_commit_on_postgres() {
+    for constraint in ["UNIQUE (word)", "EXCLUDE USING btree (word WITH =)", "UNIQUE (word, id)"] {
+        let Some(db) = PostgresDb::fresh("deferred_unique").await else { return };
+        let world = World::with(db, Stage::DualWrite, 30, plain).await;
+        world
+            .db
+            .execute(&format!(
+                "ALTER TABLE new_note ADD CONSTRAINT word_once {constraint} DEFERRABLE INITIALLY DEFERRED;
+                 UPDATE old_note SET word = 'PLANTED' WHERE id IN (5, 6)"
+            ))
+            .await;
+        let refused = u64::from(constraint != "UNIQUE (word, id)");
+        let done = world.migration.backfill().batch(7).run().await.unwrap();
+        assert_eq!((done.complete, done.failed), (true, refused), "{constraint}");
+        let letters = world.migration.dead_letters().await.unwrap();
+        assert_eq!(letters.len() as u64, refused, "{constraint}");
+        assert!(letters.iter().all(|letter| letter.error.contains("word_once")), "{letters:?}");
+        assert!(!format!("{letters:?}").contains("PLANTED"), "{letters:?}");
+
+        // A mirror write marks its key, and those beside it are on both sides.
+        let mut tx = world.begin().await;
+        world.notes.save(&mut tx, 1, "fine").await.unwrap();
+        world.notes.save(&mut tx, 9, "PLANTED").await.unwrap();
+        world.notes.save(&mut tx, 2, "fine too").await.unwrap();
+        tx.commit().await.unwrap();
+        let old = "SELECT count(*) FROM old_note WHERE word = 'PLANTED'";
+        assert_eq!(world.db.number(old).await, 3, "{constraint}: the caller's write is there");
+        let new = "SELECT count(*) FROM new_note WHERE word LIKE 'fine%'";
+        assert_eq!(world.db.number(new).await, 2, "{constraint}");
+        let counters = world.migration.status().await.unwrap().counters;
+        assert_eq!(counters.mirror_failed, refused, "{constraint}");
+    }
 }

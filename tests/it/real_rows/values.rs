@@ -6,13 +6,14 @@ use dualwrite::{
     copy::{ConvertColumns, KeySource},
 };
 
-use crate::support::db::{MySqlDb, PostgresDb, Scratch, TestDb as _, on_all_databases};
+use crate::support::db::{MySqlDb, PostgresDb, Scratch, SqliteDb, TestDb as _, on_all_databases};
 use crate::support::sql::Sql;
 
 on_all_databases!(
     letters_name_what_was_refused_and_no_values,
     an_error_of_the_callers_own_type_loses_only_what_the_driver_said,
     a_unique_value_that_is_taken_is_no_conversion_that_failed,
+    a_column_or_table_that_is_missing_is_told,
 );
 
 async fn tables<D: Sql>(db: &Scratch<D>) {
@@ -214,7 +215,8 @@ async fn what_a_signal_says_in_the_place_of_a_name_is_not_told_on_mysql() {
     db.execute("DELETE FROM old_person").await;
     db.execute(
         "INSERT INTO old_person VALUES (1, 'PLANTED1', '11'), (2, 'PLANTED2', '12'), (3, 'PLANTED3', '13'), \
-         (4, 'b', '999'), (5, 'PLANTED5', '15'), (6, 'PLANTED6', '16'), (7, 'PLANTED7', '17')",
+         (4, 'b', '999'), (5, 'PLANTED5', '15'), (6, 'PLANTED6', '16'), (7, 'PLANTED7', '17'), \
+         (8, 'PLANTED8', '18'), (9, 'PLANTED9', '19')",
     )
     .await;
     let signal = |age: u8, state: &str, number: u16, text: &str| {
@@ -226,13 +228,15 @@ async fn what_a_signal_says_in_the_place_of_a_name_is_not_told_on_mysql() {
     let check = "'CONSTRAINT `', NEW.email, '` failed for `d`.`new_person`'";
     let unique = "'Duplicate entry 1 for key ''', NEW.email, ''''";
     db.execute(&format!(
-        "CREATE TRIGGER raising BEFORE INSERT ON new_person FOR EACH ROW BEGIN DECLARE said VARCHAR(128); {}{}{}{}{}{} END",
+        "CREATE TRIGGER raising BEFORE INSERT ON new_person FOR EACH ROW BEGIN DECLARE said VARCHAR(128); {}{}{}{}{}{}{}{} END",
         signal(11, "23000", 4025, check),
         signal(12, "45000", 4025, check),
         signal(13, "45000", 1062, unique),
         // To the letter what the server would say.
         signal(15, "23000", 1062, unique),
         signal(16, "23000", 1048, "'Column ''', NEW.email, ''' cannot be null'"),
+        signal(18, "42S22", 1054, "'Unknown column ''', NEW.email, ''' in ''SELECT'''"),
+        signal(19, "42S02", 1146, "'Table ''d.', NEW.email, ''' doesn''t exist'"),
         signal(17, "22001", 1406, "'Data too long for column ''', NEW.email, ''' at row 1'"),
     ))
     .await;
@@ -245,7 +249,7 @@ async fn what_a_signal_says_in_the_place_of_a_name_is_not_told_on_mysql() {
     let migration = runtime.migration("people").backfill(copy).register().await.unwrap();
     migration.advance(Stage::DualWrite).await.unwrap();
     let done = migration.backfill().run().await.unwrap();
-    assert_eq!((done.complete, done.failed), (true, 7), "{done:?}");
+    assert_eq!((done.complete, done.failed), (true, 9), "{done:?}");
     let letters = migration.dead_letters().await.unwrap();
     for letter in &letters {
         assert!(!letter.error.contains("PLANTED"), "{letter:?}");
@@ -253,12 +257,91 @@ async fn what_a_signal_says_in_the_place_of_a_name_is_not_told_on_mysql() {
         let named = letter.error.contains("constraint `new_person.age`");
         assert_eq!(named, letter.key == "4", "{letter:?}");
     }
-    for key in [1_i64, 2, 3, 5, 6, 7] {
+    for key in [1_i64, 2, 3, 5, 6, 7, 8, 9] {
         let error = migration.copy(&key).await.unwrap_err();
         let shown = format!("{error} {error:?} {error:#?}");
         assert!(!shown.contains("PLANTED"), "{shown}");
     }
     runtime.shutdown().await.unwrap();
+}
+
+/// What the statements of the copy function name is no value.
+async fn a_column_or_table_that_is_missing_is_told<D: Sql>(db: Scratch<D>) {
+    tables(&db).await;
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    for (number, (wrong, name)) in [
+        ("INSERT INTO new_person (id, mispelt) SELECT r.id, r.email FROM {rows} r", "mispelt"),
+        ("INSERT INTO nowhere SELECT r.id, r.email FROM {rows} r", "nowhere"),
+        ("INSERT INTO new_person SELECT r.id, r.mispelt_too, 1 FROM {rows} r", "mispelt_too"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let copy = CopySql::<D::Db, i64>::new(KeySource::table("old_person").column("id"));
+        let registration = runtime.migration(format!("m{number}")).backfill(copy.copying(wrong));
+        let migration = registration.register().await.unwrap();
+        migration.advance(Stage::DualWrite).await.unwrap();
+        let error = migration.copy(&4_i64).await.unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains(name), "{shown}");
+        assert!(!shown.contains("PLANTED"), "{shown}");
+    }
+    runtime.shutdown().await.unwrap();
+}
+
+/// A trigger that makes a statement of a value: the database names that as if the statement did.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_in_a_statement_of_a_trigger_is_not_told_on_postgres() {
+    for statement in ["SELECT %I", "SELECT 1 FROM %I", "SELECT %I()", "SELECT 1::%I"] {
+        let Some(db) = PostgresDb::fresh("real_rows::dynamic").await else { return };
+        tables(&db).await;
+        db.execute(&format!(
+            "DELETE FROM old_person WHERE id <> 1; DELETE FROM new_person;
+             CREATE FUNCTION judge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             EXECUTE format('{statement}', NEW.email); RETURN NEW; END $$;
+             CREATE TRIGGER judge BEFORE INSERT ON new_person FOR EACH ROW EXECUTE FUNCTION judge()"
+        ))
+        .await;
+        let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+        let copy = copy::<PostgresDb>();
+        let migration = runtime.migration("people").backfill(copy).register().await.unwrap();
+        migration.advance(Stage::DualWrite).await.unwrap();
+        assert_eq!(migration.backfill().run().await.unwrap().failed, 1, "{statement}");
+        let letters = migration.dead_letters().await.unwrap();
+        assert!(letters[0].error.contains("SQLSTATE 42"), "{letters:?}");
+        let error = migration.copy(&1_i64).await.unwrap_err();
+        let shown = format!("{letters:?} {error} {error:?} {error:#?}");
+        assert!(!shown.contains("PLANTED"), "{shown}");
+        runtime.shutdown().await.unwrap();
+    }
+}
+
+/// What a trigger says by RAISE may be an expression, and look like what the database says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_trigger_raises_is_not_told_on_sqlite() {
+    for text in [
+        "'no such table: ' || NEW.email",
+        "'UNIQUE constraint failed: ' || NEW.email",
+        "'cannot store TEXT value in INTEGER column ' || NEW.email",
+    ] {
+        let db = SqliteDb::fresh("real_rows::raise").await.unwrap();
+        tables(&db).await;
+        db.execute(&format!(
+            "DELETE FROM old_person WHERE id <> 1; DELETE FROM new_person;
+             CREATE TRIGGER judge BEFORE INSERT ON new_person BEGIN SELECT RAISE(ABORT, {text}); END"
+        ))
+        .await;
+        let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+        let copy = copy::<SqliteDb>();
+        let migration = runtime.migration("people").backfill(copy).register().await.unwrap();
+        migration.advance(Stage::DualWrite).await.unwrap();
+        assert_eq!(migration.backfill().run().await.unwrap().failed, 1, "{text}");
+        let letters = migration.dead_letters().await.unwrap();
+        let error = migration.copy(&1_i64).await.unwrap_err();
+        let shown = format!("{letters:?} {error} {error:?} {error:#?}");
+        assert!(!shown.contains("PLANTED"), "{shown}");
+        runtime.shutdown().await.unwrap();
+    }
 }
 
 /// The database says that there is no such table, by the value.

@@ -249,12 +249,79 @@ async fn sequences_of_new_go_on_where_old_ends<D: Sql>(db: Scratch<D>) {
 on!(MySqlDb:
     a_table_that_was_truncated_is_noticed_on_mysql,
     partitions_that_change_are_noticed_on_mysql,
+    a_sequence_that_new_draws_from_goes_on_where_old_ends_on_mysql,
+    a_counter_that_an_update_has_passed_is_named_on_mysql,
 );
 on!(PostgresDb:
     a_partition_that_goes_is_noticed_on_postgres,
     what_the_trigger_sees_is_not_named_on_postgres,
     a_subscription_is_named_until_the_trigger_fires_for_it_on_postgres,
 );
+
+/// `thing` and `new_thing`, of which the first has 15 rows, and the command that repairs what is behind.
+async fn things_with<D: Sql>(db: &Scratch<D>, tables: &str) -> (Runtime<D::Db>, Migration) {
+    db.execute(tables).await;
+    for n in 1..=15 {
+        db.execute(&format!("INSERT INTO thing (id, n) VALUES ({n}, {n})")).await;
+    }
+    let runtime = Runtime::builder(db.pool().clone()).start().await.unwrap();
+    let copy = CopyThings::<D>(PhantomData);
+    let migration = runtime.migration("things").backfill(copy).register().await.unwrap();
+    migration.advance(Stage::DualWrite).await.unwrap();
+    migration.backfill().run().await.unwrap();
+    (runtime, migration)
+}
+
+/// The server keeps numbers in its memory that it may still give.
+async fn a_sequence_that_new_draws_from_goes_on_where_old_ends_on_mysql<D: Sql>(db: Scratch<D>) {
+    for options in ["", "NOCACHE", "CACHE 50000", "INCREMENT BY 7", "START WITH 10"] {
+        let tables = format!(
+            "CREATE SEQUENCE numbers {options};
+             CREATE TABLE thing (id BIGINT PRIMARY KEY, n BIGINT);
+             CREATE TABLE new_thing (id BIGINT PRIMARY KEY DEFAULT NEXTVAL(numbers), n BIGINT);
+             INSERT INTO new_thing (n) VALUES (0); DELETE FROM new_thing"
+        );
+        let (runtime, migration) = things_with(&db, &tables).await;
+        let hazards = migration.hazards().await.unwrap();
+        let [behind] = hazards.as_slice() else { panic!("{options}: {hazards:?}") };
+        assert_eq!(behind.kind, HazardKind::Sequence);
+        assert!(behind.name.ends_with("numbers"), "{behind:?}");
+        let repair = behind.repair.clone().unwrap();
+        assert_eq!(migration.advance_sequences().await.unwrap(), [repair], "{options}");
+        assert_eq!(kinds(&migration).await, [], "{options}");
+        db.execute("INSERT INTO new_thing (n) VALUES (22)").await;
+        let id = db.number("SELECT id FROM new_thing WHERE n = 22").await;
+        assert!(id > 15, "{options}: {id}");
+        // One sequence for both gives no number twice.
+        db.execute("ALTER TABLE thing MODIFY id BIGINT DEFAULT NEXTVAL(numbers)").await;
+        db.execute("INSERT INTO thing (n) VALUES (23)").await;
+        assert_eq!(kinds(&migration).await, [], "{options}");
+        migration.step_back(Stage::Off).await.unwrap();
+        runtime.shutdown().await.unwrap();
+        db.execute("DROP TABLE thing; DROP TABLE new_thing; DROP SEQUENCE numbers").await;
+    }
+}
+
+/// It follows what is inserted, and not what is updated; and it knows nothing of rows that are not copied.
+async fn a_counter_that_an_update_has_passed_is_named_on_mysql<D: Sql>(db: Scratch<D>) {
+    let tables = "CREATE TABLE thing (id BIGINT PRIMARY KEY, n BIGINT);
+                  CREATE TABLE new_thing (id BIGINT AUTO_INCREMENT PRIMARY KEY, n BIGINT)";
+    let (_runtime, migration) = things_with(&db, tables).await;
+    assert_eq!(kinds(&migration).await, []);
+    db.execute("INSERT INTO thing VALUES (30, 30)").await;
+    assert_eq!(kinds(&migration).await, [HazardKind::Sequence]);
+    migration.advance_sequences().await.unwrap();
+    assert_eq!(kinds(&migration).await, []);
+    db.execute("UPDATE new_thing SET id = 10031 WHERE id = 15").await;
+    let counter = "SELECT auto_increment FROM information_schema.tables \
+                   WHERE table_schema = DATABASE() AND table_name = 'new_thing'";
+    if db.number(counter).await <= 10_031 {
+        assert_eq!(kinds(&migration).await, [HazardKind::Sequence]);
+        migration.advance_sequences().await.unwrap();
+    }
+    db.execute("INSERT INTO new_thing (n) VALUES (31)").await;
+    assert!(db.number("SELECT id FROM new_thing WHERE n = 31").await > 10_031);
+}
 
 async fn a_table_that_was_truncated_is_noticed_on_mysql<D: Sql>(db: Scratch<D>) {
     let world = World::with(db, Stage::DualWrite, 10, plain).await;

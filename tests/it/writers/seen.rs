@@ -197,6 +197,7 @@ pub(super) use on;
 on!(PostgresDb:
     what_a_replica_role_writes_is_recorded,
     partitions_that_are_truncated_are_seen,
+    what_a_truncate_of_another_table_takes_along_is_seen,
     what_a_trigger_or_a_cascade_writes_under_the_fence_is_recorded,
 );
 on!(SqliteDb: a_row_that_another_one_replaces_is_recorded);
@@ -236,6 +237,34 @@ async fn partitions_that_are_truncated_are_seen<D: Sql>(db: Scratch<D>) {
     migration.remove_trigger().await.unwrap();
     let left = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'dualwrite_watch%'";
     assert_eq!(db.number(left).await, 0);
+}
+
+/// Under the fence, too: a TRUNCATE is no write that the library brings to the new side.
+async fn what_a_truncate_of_another_table_takes_along_is_seen<D: Sql>(db: Scratch<D>) {
+    let world = watched(db).await;
+    let parent = "CREATE TABLE author (id BIGINT PRIMARY KEY);
+                  ALTER TABLE old_note ADD COLUMN author BIGINT REFERENCES author";
+    world.db.execute(parent).await;
+    for (sql, is_fenced) in [
+        ("TRUNCATE author CASCADE", false),
+        ("TRUNCATE author CASCADE", true),
+        ("TRUNCATE old_note", true),
+    ] {
+        world.db.execute("INSERT INTO old_note (id, word) VALUES (77, 'again')").await;
+        repaired(&world).await;
+        assert!(world.migration.verify().run().await.unwrap().proven);
+        match is_fenced {
+            true => {
+                let mut tx = world.begin().await;
+                D::run(&mut tx, sql).await.unwrap();
+                tx.commit().await.unwrap();
+            }
+            false => world.db.execute(sql).await,
+        }
+        assert_eq!(world.db.number("SELECT count(*) FROM old_note").await, 0);
+        assert_eq!(stale(&world.migration).await, [StaleKind::Truncated], "{sql} {is_fenced}");
+        world.migration.verify().repair().run().await.unwrap();
+    }
 }
 
 async fn what_a_trigger_or_a_cascade_writes_under_the_fence_is_recorded<D: Sql>(db: Scratch<D>) {

@@ -41,6 +41,7 @@ pub(super) async fn read(
         let twice = [values.clone(), values.clone()].concat();
         let rows = MySqlAdapter::fetch(conn, COLUMNS, &twice).await?;
         let Some(first) = rows.first() else {
+            learn(&name.name, std::iter::empty());
             tables.push(None);
             continue;
         };
@@ -116,20 +117,36 @@ fn column(row: &SqlRow) -> sqlx::Result<Column> {
     })
 }
 
-/// Columns of one type of whole numbers, or texts of one character set in which each letter has one form.
+/// Columns of one type of whole numbers, texts of one character set in which each letter has one form, and columns of two
+/// types that write one value in two ways (`1.5` and `1.50`, a time with and without microseconds).
 pub(super) fn compared_plainly(old: &Column, new: &Column) -> Option<PlainEquality> {
     let is_text = |base: &str| base.contains("char") || base.contains("text");
     let simple = ["utf8mb4", "utf8mb3", "latin1", "ascii"];
     match (&*old.base, &old.charset) {
-        ("tinyint" | "smallint" | "mediumint" | "int" | "bigint", _) => {
-            (old.type_name == new.type_name).then_some(PlainEquality::Equal)
+        ("tinyint" | "smallint" | "mediumint" | "int" | "bigint", _)
+            if old.type_name == new.type_name =>
+        {
+            Some(PlainEquality::Equal)
         }
         (base, Some(charset)) if is_text(base) && is_text(&new.base) => {
             let is_simple = simple.contains(&&**charset) && new.charset == old.charset;
             is_simple.then_some(PlainEquality::Bytes)
         }
-        _ => None,
+        _ => (old.type_name != new.type_name && are_alike(&old.base, &new.base))
+            .then_some(PlainEquality::Equal),
     }
+}
+
+/// Whether these types have one kind of values. Not a whole number or a decimal beside a float, which takes more for equal
+/// than is.
+fn are_alike(one: &str, other: &str) -> bool {
+    let families: [&[&str]; 4] = [
+        &["tinyint", "smallint", "mediumint", "int", "bigint", "decimal"],
+        &["float", "double"],
+        &["date", "datetime", "timestamp"],
+        &["time"],
+    ];
+    families.iter().any(|family| family.contains(&one) && family.contains(&other))
 }
 
 /// The form of a key column of this kind.

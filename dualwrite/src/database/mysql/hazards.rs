@@ -1,18 +1,16 @@
-//! What the catalogue of MySQL and MariaDB says of writers that the trigger does not see, and of the counter of the
-//! new table. InnoDB fires no trigger for the action of a foreign key, nor for `TRUNCATE` or a change of partitions.
+//! What the catalogue of MySQL and MariaDB says of writers that the trigger does not see. InnoDB fires no trigger for the action of a foreign key, nor for `TRUNCATE` or a change of partitions.
 
 use sqlx::MySqlConnection;
 
 use super::MySqlAdapter;
 use crate::database::sealed::Adapter as _;
-use crate::database::{NewTable, SqlRow, SqlValue, Watched, sequence_behind};
+use crate::database::{SqlRow, SqlValue, Watched};
 use crate::error::is_denied;
 use crate::stages::hazard::{Hazard, HazardKind, HazardScan, mentions, own_trigger};
 
 pub(super) async fn find_hazards(
     conn: &mut MySqlConnection,
     watched: &Watched,
-    new: Option<&NewTable>,
 ) -> sqlx::Result<HazardScan> {
     let mut hazards = missing(conn, watched).await?;
     hazards.extend(foreign_keys(conn, watched).await?);
@@ -25,14 +23,11 @@ pub(super) async fn find_hazards(
                       them: give it PROCESS, or make sure that nobody does that";
         hazards.push(Hazard::new(HazardKind::Truncate, &name, detail));
     }
-    if let Some(new) = new {
-        hazards.extend(counter(conn, watched, new).await?);
-    }
     Ok(HazardScan { hazards, shape, notes: own_triggers(conn, watched).await? })
 }
 
 /// The schema of a quoted table, as an expression, and its name.
-fn place(table: &str) -> (String, String) {
+pub(super) fn place(table: &str) -> (String, String) {
     let plain = table.replace('`', "");
     match plain.split_once('.') {
         Some((schema, name)) => (format!("'{schema}'"), name.to_owned()),
@@ -198,47 +193,4 @@ async fn shape(conn: &mut MySqlConnection, watched: &Watched) -> Option<String> 
         return numbers.filter(|numbers| !numbers.is_empty()).map(|numbers| numbers.join(","));
     }
     None
-}
-
-/// The counter of new follows what is inserted. It is behind where old has given out more, to rows that were not
-/// copied or are deleted.
-async fn counter(
-    conn: &mut MySqlConnection,
-    watched: &Watched,
-    new: &NewTable,
-) -> sqlx::Result<Vec<Hazard>> {
-    let mut counted = Vec::new();
-    for (table, columns) in [
-        (&new.table, new.columns.clone()),
-        (&watched.table, watched.columns.iter().map(|(column, _)| column.clone()).collect()),
-    ] {
-        let (schema, name) = place(table);
-        // MySQL keeps a copy of these numbers for a day; MariaDB does not read comments of such versions.
-        MySqlAdapter::run(
-            conn,
-            "DO 0 /*!80000 ; SET SESSION information_schema_stats_expiry = 0 */",
-        )
-        .await?;
-        let sql = format!(
-            "SELECT c.column_name, CAST(t.auto_increment AS SIGNED) FROM information_schema.tables t \
-             JOIN information_schema.columns c ON c.table_schema = t.table_schema \
-             AND c.table_name = t.table_name WHERE t.table_schema = {schema} AND t.table_name = ? \
-             AND c.extra LIKE '%auto_increment%'"
-        );
-        let rows = MySqlAdapter::fetch(conn, &sql, &[SqlValue::from(&*name)]).await?;
-        let Some(row) = rows.first() else { return Ok(Vec::new()) };
-        let column = row.text(0)?.to_owned();
-        let place = columns.iter().position(|one| one.trim_matches('`') == column);
-        counted.push((column, place, row.optional_integer(1)?.unwrap_or(1)));
-    }
-    let [(column, at_new, next), (_, at_old, old_next)] = counted.as_slice() else {
-        return Ok(Vec::new());
-    };
-    if at_new.is_none() || at_new != at_old || next >= old_next {
-        return Ok(Vec::new());
-    }
-    let table = &new.table;
-    let repair = |value: i64| format!("ALTER TABLE {table} AUTO_INCREMENT = {}", value + 1);
-    let name = format!("counter of {}", table.replace('`', ""));
-    Ok(vec![sequence_behind(&name, column, [*next, old_next - 1], repair)])
 }

@@ -5,6 +5,7 @@ use sqlx::MySqlConnection;
 use super::MySqlAdapter;
 use crate::database::SqlValue;
 use crate::database::sealed::Adapter as _;
+use crate::error::is_denied;
 use crate::preflight::rows::TableNotes;
 
 pub(super) async fn of(conn: &mut MySqlConnection, table: &str) -> sqlx::Result<TableNotes> {
@@ -33,14 +34,43 @@ pub(super) async fn of(conn: &mut MySqlConnection, table: &str) -> sqlx::Result<
         true => None,
         false => numbered(conn, &values).await?,
     };
+    let missing_rights = missing_rights(conn, table, &values).await?;
     Ok(TableNotes {
         triggers,
+        missing_rights,
         cuts_values,
         pads_values,
         cannot_roll_back,
         renumbers_zero,
         ..TableNotes::default()
     })
+}
+
+/// The server looks at the rights of the role for a statement that it explains, and does not run it. Without a right to read
+/// the table, the catalogue does not show it.
+async fn missing_rights(
+    conn: &mut MySqlConnection,
+    table: &str,
+    place: &[SqlValue],
+) -> sqlx::Result<Vec<String>> {
+    let sql = "SELECT CAST(column_name AS CHAR) FROM information_schema.columns \
+               WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? \
+               AND extra NOT LIKE '%GENERATED%' ORDER BY ordinal_position LIMIT 1";
+    let rows = MySqlAdapter::fetch(conn, sql, place).await?;
+    let Some(row) = rows.first() else { return Ok(Vec::new()) };
+    let column = format!("`{}`", row.text(0)?.replace('`', "``"));
+    let mut missing = Vec::new();
+    for (right, sql) in [
+        ("INSERT", format!("EXPLAIN INSERT INTO {table} ({column}) VALUES (DEFAULT)")),
+        ("UPDATE", format!("EXPLAIN UPDATE {table} SET {column} = {column} WHERE 1 = 0")),
+        ("DELETE", format!("EXPLAIN DELETE FROM {table} WHERE 1 = 0")),
+    ] {
+        let explained = MySqlAdapter::fetch(conn, &sql, &[]).await;
+        if explained.is_err_and(|error| is_denied(&error)) {
+            missing.push(right.to_owned());
+        }
+    }
+    Ok(missing)
 }
 
 /// The column that the server gives numbers to: there is one at the most.

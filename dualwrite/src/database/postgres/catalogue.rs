@@ -46,7 +46,7 @@ const COLUMNS: &str = " SELECT w.n, c.relkind::text, a.attname::text, \
      COALESCE((SELECT co.collisdeterministic FROM pg_collation co WHERE co.oid = a.attcollation), true) \
      ::int::bigint, \
      GREATEST(a.atttypmod, b.typmod)::bigint, pg_get_expr(ad.adbin, ad.adrelid), \
-     CASE WHEN a.attidentity <> '' THEN 'identity' WHEN a.attgenerated <> '' THEN 'generated' ELSE '' END \
+     CASE WHEN a.attidentity = 'a' THEN 'identity always' WHEN a.attidentity <> '' THEN 'identity' WHEN a.attgenerated <> '' THEN 'generated' ELSE '' END \
      FROM wanted w JOIN pg_class c ON c.oid = w.oid \
      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
      JOIN based b ON b.own = a.atttypid JOIN pg_type t ON t.oid = b.oid AND t.typtype <> 'd' \
@@ -143,17 +143,26 @@ fn column(row: &SqlRow) -> sqlx::Result<Column> {
 }
 
 /// Columns of one type whose values are equal only where they are written alike, as those of `numeric` (`1.0`, `1.00`) or
-/// `interval` are not.
+/// `interval` are not; and columns of two types that write one value in two ways, where only the value can be equal.
 pub(super) fn compared_plainly(old: &Column, new: &Column) -> Option<PlainEquality> {
     let is_own = old.is_enum || new.is_enum || old.operators.is_some() || new.operators.is_some();
     let is_exact = match (&*old.base, &*new.base) {
         ("text" | "varchar", "text" | "varchar") => {
             old.is_deterministic && new.is_deterministic && old.collation == new.collation
         }
-        (one, other) => {
+        (one, other) if one == other && old.type_name == new.type_name => {
             let exact =
                 ["bool", "int2", "int4", "int8", "uuid", "date", "timestamp", "timestamptz"];
-            one == other && exact.contains(&one)
+            exact.contains(&one)
+        }
+        // Not a whole number or a decimal beside a float, which takes more for equal than is.
+        (one, other) => {
+            let families: [&[&str]; 3] = [
+                &["int2", "int4", "int8", "numeric"],
+                &["float4", "float8"],
+                &["date", "timestamp", "timestamptz"],
+            ];
+            families.iter().any(|family| family.contains(&one) && family.contains(&other))
         }
     };
     (is_exact && !is_own).then_some(PlainEquality::Equal)

@@ -145,6 +145,15 @@ fn column(row: &SqlRow) -> sqlx::Result<Column> {
     })
 }
 
+/// The mode of the journal, where it is no write-ahead log. A database in memory has none, and nobody waits for a file.
+pub(super) async fn journal(conn: &mut SqliteConnection) -> sqlx::Result<Option<String>> {
+    let sql = "SELECT j.journal_mode FROM pragma_journal_mode() j, pragma_database_list() d \
+               WHERE d.name = 'main' AND (d.file <> '' OR j.journal_mode = 'off')";
+    let rows = SqliteAdapter::fetch(conn, sql, &[]).await?;
+    let mode = rows.first().map(|row| row.text(0).map(str::to_lowercase)).transpose()?;
+    Ok(mode.filter(|mode| mode != "wal"))
+}
+
 /// What a declared type turns values into.
 fn affinity(declared: &str, is_strict: bool) -> &'static str {
     let declared = declared.to_ascii_uppercase();
@@ -160,9 +169,11 @@ fn affinity(declared: &str, is_strict: bool) -> &'static str {
 }
 
 /// Columns of one affinity, which turns all that is stored in them into one class: only there are a text and a number, or
-/// `1` and `1.0`, never equal.
+/// `1` and `1.0`, never equal; and columns of numbers, of which one writes `1` and the other `1.0`.
 pub(super) fn compared_plainly(old: &Column, new: &Column) -> Option<PlainEquality> {
-    (old.base == new.base && old.base != "blob").then_some(PlainEquality::Equal)
+    let is_number = |column: &Column| matches!(&*column.base, "integer" | "real" | "numeric");
+    let is_one = old.base == new.base && old.base != "blob";
+    (is_one || (is_number(old) && is_number(new))).then_some(PlainEquality::Equal)
 }
 
 /// The form of a key column of this kind.
