@@ -28,7 +28,7 @@ pub(super) fn object(mut at: Cursor<'_>) -> Verdict {
         "TYPE" => composite_or_enum(at),
         "INDEX" => index(at),
         "DOMAIN" => domain(at),
-        "SEQUENCE" if at.has_run("OWNED BY") => {
+        "SEQUENCE" if at.has_run("OWNED BY") && !at.has("RESTART") => {
             Verdict::safe("sequence-owner", "the catalogue alone changes")
         }
         "SEQUENCE" => Verdict::warn(
@@ -38,6 +38,11 @@ pub(super) fn object(mut at: Cursor<'_>) -> Verdict {
         ),
         "DEFAULT" if at.has("REVOKE") => Verdict::warn("revoke", "tables to come lack a right", ""),
         "DEFAULT" => Verdict::safe("grant", "tables to come have more rights"),
+        "ROLE" | "USER" | "GROUP" if locks_out(at) => Verdict::breaking(
+            "lock-out",
+            "code that runs now cannot open a connection from then on",
+            "give the service a role of its own, move it there, then change the old one",
+        ),
         "VIEW" | "FUNCTION" | "PROCEDURE" | "AGGREGATE" | "ROUTINE" | "ROLE" | "USER" | "GROUP"
         | "DATABASE" | "SYSTEM" | "EXTENSION" | "TRIGGER" | "POLICY" | "PUBLICATION"
         | "SUBSCRIPTION" | "COLLATION" | "EVENT" | "STATISTICS" | "SERVER" | "TABLESPACE"
@@ -48,6 +53,12 @@ pub(super) fn object(mut at: Cursor<'_>) -> Verdict {
         ),
         _ => Verdict::unknown(),
     }
+}
+
+/// Whether a role can no longer get in, or not as before.
+fn locks_out(at: Cursor<'_>) -> bool {
+    let words = ["NOLOGIN", "PASSWORD", "IDENTIFIED", "CONNECTION"];
+    words.iter().any(|word| at.has(word)) || at.has_run("ACCOUNT LOCK") || at.has_run("VALID UNTIL")
 }
 
 fn renamed(kind: &str) -> Verdict {
@@ -102,6 +113,13 @@ fn composite_or_enum(at: Cursor<'_>) -> Verdict {
 }
 
 fn index(at: Cursor<'_>) -> Verdict {
+    if at.has("RENAME") {
+        return Verdict::warn(
+            "rename-index",
+            "the constraint that it keeps is renamed, too: code that knows it by its name fails",
+            "look for its name in the code first",
+        );
+    }
     if at.has_run("SET TABLESPACE") {
         return Verdict::blocking(
             "rewrite-index",

@@ -45,7 +45,8 @@ fn rule_of(piece: &Piece, dialect: SqlDialect, objects: &[OldObject]) -> Option<
         return (named || !waived).then_some(rule);
     }
     // What is made touches nothing that is there, unless it replaces it.
-    let makes = at.word() == "CREATE" && !at.has_run("OR REPLACE");
+    let writes = ["DELETE", "UPDATE", "TRUNCATE", "MERGE"].iter().any(|word| at.has_run(word));
+    let makes = at.word() == "CREATE" && !at.has_run("OR REPLACE") && !writes;
     if verdict.level < Level::Blocking || makes {
         return None;
     }
