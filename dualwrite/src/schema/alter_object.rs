@@ -10,19 +10,8 @@ pub(super) fn object(mut at: Cursor<'_>) -> Verdict {
     if at.has("RENAME") && !["INDEX", "TRIGGER", "TYPE"].contains(&kind) {
         return renamed(kind);
     }
-    if at.has_run("SET SCHEMA") {
-        return Verdict::breaking(
-            "set-schema",
-            "code that runs now does not find it",
-            "make it anew in the other schema, and move its users",
-        );
-    }
-    if at.has_run("OWNER TO") {
-        return Verdict::warn(
-            "change-owner",
-            "roles that had their rights as the owner lose them",
-            "grant the rights first",
-        );
+    if let Some(verdict) = moved(at) {
+        return verdict;
     }
     match kind {
         "TYPE" => composite_or_enum(at),
@@ -53,6 +42,25 @@ pub(super) fn object(mut at: Cursor<'_>) -> Verdict {
         ),
         _ => Verdict::unknown(),
     }
+}
+
+/// What has another schema or owner.
+fn moved(at: Cursor<'_>) -> Option<Verdict> {
+    if at.has_run("SET SCHEMA") {
+        return Some(Verdict::breaking(
+            "set-schema",
+            "code that runs now does not find it",
+            "make it anew in the other schema, and move its users",
+        ));
+    }
+    if at.has_run("OWNER TO") {
+        return Some(Verdict::warn(
+            "change-owner",
+            "roles that had their rights as the owner lose them",
+            "grant the rights first",
+        ));
+    }
+    None
 }
 
 /// Whether a role can no longer get in, or not as before.

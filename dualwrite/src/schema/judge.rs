@@ -4,9 +4,17 @@ use sqlparser::ast::{CopySource, CopyTarget, CreateTable, CreateView, Statement}
 use sqlparser::parser::Parser;
 
 use super::level::{SqlDialect, Verdict};
-use super::split::has_body;
+use super::split::{Piece, has_body};
 use super::token::{Cursor, Part, parser_dialect, parts, to_sql};
 use super::{alter, alter_object, block, object, rows};
+
+/// Judges a statement of a script; one whose body has no end may be any number of statements.
+pub(super) fn judge_piece(piece: &Piece, dialect: SqlDialect) -> Verdict {
+    match piece.is_whole {
+        true => judge(&piece.text, dialect, 0),
+        false => Verdict::unknown(),
+    }
+}
 
 /// Judges one statement. `depth`: in how many blocks of code it stands.
 pub(super) fn judge(text: &str, dialect: SqlDialect, depth: usize) -> Verdict {

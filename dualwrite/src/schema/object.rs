@@ -105,12 +105,7 @@ pub(super) fn created(mut at: Cursor<'_>, dialect: SqlDialect) -> Option<Verdict
             return index(at, dialect).map(|made| made.worse(replaced()));
         }
         _ if replaces => replaced(),
-        "PUBLICATION" | "CAST" | "OPERATOR" => Verdict::warn(
-            "create-acting-object",
-            "it acts on statements that run now: a publication refuses UPDATE and DELETE on tables without a key, a cast \
-             or an operator makes calls ambiguous",
-            "look at the statements that it concerns first",
-        ),
+        "PUBLICATION" | "CAST" | "OPERATOR" => acting(),
         "FUNCTION" | "PROCEDURE" | "AGGREGATE" | "SEQUENCE" | "TYPE" | "DOMAIN" | "SCHEMA"
         | "EXTENSION" | "STATISTICS" | "COLLATION" | "ROLE" | "USER" | "DATABASE" | "TEXT" => {
             Verdict::safe("create-object", NEW)
@@ -118,6 +113,16 @@ pub(super) fn created(mut at: Cursor<'_>, dialect: SqlDialect) -> Option<Verdict
         "INDEX" | "UNIQUE" | "FULLTEXT" | "SPATIAL" => return index(at, dialect),
         _ => return None,
     })
+}
+
+/// What acts on statements that are there already.
+fn acting() -> Verdict {
+    Verdict::warn(
+        "create-acting-object",
+        "it acts on statements that run now: a publication refuses UPDATE and DELETE on tables without a key, a cast \
+         or an operator makes calls ambiguous",
+        "look at the statements that it concerns first",
+    )
 }
 
 /// `CREATE … INDEX`.

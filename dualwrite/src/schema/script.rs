@@ -1,6 +1,6 @@
 //! A script: its statements in their order, each judged by what those before it have made.
 
-use super::judge::judge;
+use super::judge::judge_piece;
 use super::level::{Level, SqlDialect, Verdict};
 use super::live::judged;
 use super::made::{Made, made_table, plain, targets};
@@ -112,10 +112,7 @@ struct State<'l> {
 
 impl State<'_> {
     fn statement(&mut self, index: usize, piece: &Piece) -> StatementVerdict {
-        let verdict = match piece.is_whole {
-            true => judge(&piece.text, self.dialect, 0),
-            false => Verdict::unknown(),
-        };
+        let verdict = judge_piece(piece, self.dialect);
         let parts = parts(&piece.text, self.dialect).unwrap_or_default();
         let verdict = self.in_context(Cursor(&parts), verdict);
         let verdict = match self.live {

@@ -54,7 +54,10 @@ impl Draft {
         has_body(self.words.iter().map(String::as_str), dialect)
     }
 
-    fn word(&mut self, word: &str, dialect: SqlDialect) {
+    fn word(&mut self, word: &str, behind: &str, dialect: SqlDialect) {
+        if behind.ends_with('.') {
+            return; // the name of a column
+        }
         let word = word.to_ascii_uppercase();
         let before = self.words.last().map_or("", String::as_str);
         // In parentheses it is the name of a column or an argument.
@@ -167,10 +170,7 @@ impl<'s> Splitter<'s> {
                 let length = rest
                     .find(|c: char| !c.is_alphanumeric() && c != '_' && c != '$')
                     .unwrap_or(rest.len());
-                // Behind a point it is the name of a column.
-                if !self.text[..self.at].ends_with('.') {
-                    draft.word(&rest[..length], self.dialect);
-                }
+                draft.word(&rest[..length], &self.text[..self.at], self.dialect);
                 self.advance(length);
             } else {
                 draft.sign(first);
