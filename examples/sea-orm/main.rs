@@ -5,7 +5,7 @@
 //! nobody, so the transaction is begun by sqlx, and sea-orm's statements are run in it: [`InTransaction`] is all that
 //! takes.
 
-#![allow(unreachable_pub)] // sea-orm's derive wants entities to be public
+#![allow(unreachable_pub, clippy::unwrap_used)] // sea-orm's derive wants public entities; the rest is a test
 
 use std::sync::Arc;
 
