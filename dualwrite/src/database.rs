@@ -37,7 +37,7 @@ use sqlx::{AssertSqlSafe, Database};
 pub(crate) use self::deferred::Deferred;
 pub use self::dialect::Alike;
 pub(crate) use self::dialect::Dialect;
-pub(crate) use self::doctoring::Examination;
+pub(crate) use self::doctoring::{Examination, Upstream};
 pub use self::engine::Engine;
 pub use self::fence::Isolation;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]

@@ -11,7 +11,8 @@ use dualwrite::{
 };
 use serde_json::Value;
 
-use crate::support::db::{PostgresDb, Scratch, TestDb, on_all_databases};
+use crate::support::db::{MySqlDb, PostgresDb, Scratch, TestDb, on_all_databases};
+use crate::support::server::{Server, connected, mariadb, postgres, postgres_standby};
 use crate::support::sql::Sql;
 use crate::support::wait::until;
 
@@ -265,4 +266,79 @@ async fn an_index_that_is_not_valid_and_a_slot_that_nobody_reads_are_named() {
     let named = format!("replication slot {slot}");
     assert!(of(&all, "replication").iter().any(|one| one.object == named), "{all:?}");
     runtime.shutdown().await.unwrap();
+}
+
+fn mysql_at(server: &Server) -> sqlx::mysql::MySqlConnectOptions {
+    let options = sqlx::mysql::MySqlConnectOptions::new().host("127.0.0.1").port(server.port);
+    options.username("root").database("mysql")
+}
+
+/// Two servers: the primary cannot say how far its replica is behind, and the replica can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_of_mariadb_that_is_late_or_stopped_is_named() {
+    if MySqlDb::fresh("a_replica_that_is_late").await.is_none() {
+        return;
+    }
+    let primary = mariadb(&["--server-id=1".into(), "--log-bin=log".into()]).await;
+    let replica = mariadb(&["--server-id=2".into()]).await;
+    let there = connected::<sqlx::MySql>(2, mysql_at(&primary)).await;
+    let here = connected::<sqlx::MySql>(2, mysql_at(&replica)).await;
+    let follow = format!(
+        "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USER = 'root', MASTER_DELAY = 3600, \
+         MASTER_LOG_FILE = 'log.000001', MASTER_LOG_POS = 4",
+        primary.port
+    );
+    MySqlDb::execute(&here, &follow).await.unwrap();
+    let doctor = Operator::new(here.clone());
+    let limits = DoctorLimits { lag: Duration::from_secs(1), ..DoctorLimits::default() };
+    let told = async || {
+        let report = doctor.doctor(None, &limits).await.unwrap();
+        let told = of(&report.findings, "replication");
+        let names = format!("this server, a replica of 127.0.0.1:{}", primary.port);
+        assert!(told.iter().all(|one| one.object == names), "{report:?}");
+        told.first().map(|one| one.why.clone())
+    };
+    assert!(told().await.is_some_and(|why| why.contains("takes nothing over")), "not started");
+    MySqlDb::execute(&here, "START SLAVE").await.unwrap();
+    MySqlDb::execute(&there, "CREATE DATABASE late").await.unwrap();
+    until("it is behind", async || told().await.is_some_and(|why| why.contains(" s behind"))).await;
+    let report = Operator::new(there).doctor(None, &limits).await.unwrap();
+    assert!(of(&report.findings, "replication").is_empty(), "{report:?}");
+    assert!(report.not_seen.iter().any(|one| one.contains("ask the replica")), "{report:?}");
+    for sql in ["STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY = 0", "START SLAVE"] {
+        MySqlDb::execute(&here, sql).await.unwrap();
+    }
+    until("it has caught up", async || told().await.is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_of_postgres_that_is_late_or_stopped_is_named() {
+    if PostgresDb::fresh("a_standby_that_is_late").await.is_none() {
+        return;
+    }
+    let primary = postgres().await;
+    let at = |server: &Server| {
+        let options = sqlx::postgres::PgConnectOptions::new().host("127.0.0.1").port(server.port);
+        options.username("postgres").database("postgres")
+    };
+    let there = connected::<sqlx::Postgres>(2, at(&primary)).await;
+    let standby = postgres_standby(&primary).await;
+    let here = connected::<sqlx::Postgres>(2, at(&standby)).await;
+    let doctor = Operator::new(here.clone());
+    let limits = DoctorLimits { lag: Duration::from_secs(1), ..DoctorLimits::default() };
+    let told = async || {
+        let report = doctor.doctor(None, &limits).await.unwrap();
+        of(&report.findings, "replication").first().map(|one| one.to_string())
+    };
+    until("it follows", async || told().await.is_none()).await;
+    PostgresDb::rows(&here, "SELECT pg_wal_replay_pause()::text").await.unwrap();
+    PostgresDb::execute(&there, "CREATE TABLE late (id bigint)").await.unwrap();
+    let behind = async || told().await.is_some_and(|text| text.contains("a replica of 127.0.0.1"));
+    until("it is behind", behind).await;
+    PostgresDb::rows(&here, "SELECT pg_wal_replay_resume()::text").await.unwrap();
+    until("it has caught up", async || told().await.is_none()).await;
+    drop(there);
+    drop(primary);
+    let stopped = async || told().await.is_some_and(|text| text.contains("takes nothing over"));
+    until("it has nobody to follow", stopped).await;
 }

@@ -1,5 +1,24 @@
 //! What is asked of a running server before a migration: who is in the way, and what is broken.
 
+use super::SqlRow;
+
+/// A server that the one which is asked follows.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Where it is.
+    pub(crate) host: String,
+    /// How old what was taken over last is, in seconds; `None` where nothing is taken over now.
+    pub(crate) behind_s: Option<u64>,
+}
+
+impl Upstream {
+    /// Of an answer to [`Examination::upstreams`].
+    pub(crate) fn of(row: &SqlRow) -> sqlx::Result<Self> {
+        let behind_s = row.optional_integer(1)?.and_then(|seconds| u64::try_from(seconds).ok());
+        Ok(Self { host: row.text(0)?.to_owned(), behind_s })
+    }
+}
+
 /// Queries about the whole database; `None` where it does not know such a thing.
 #[derive(Clone, Copy, Debug)]
 pub struct Examination {
@@ -16,6 +35,8 @@ pub struct Examination {
     /// Who follows the server: the name, by how many milliseconds it is behind where it says so, and for one that has gone
     /// how many bytes are kept for it.
     pub(crate) replicas: Option<&'static str>,
+    /// Whom the server follows itself, and by how many seconds it is behind: nothing where it follows nobody.
+    pub(crate) upstreams: Option<&'static str>,
     /// Who answers with statements, and how they are asked for: what ran each, and its text.
     pub(crate) statements: &'static [(&'static str, &'static str)],
     /// Answers with a row where the sessions of other roles are not shown to this one.
@@ -66,6 +87,14 @@ pub(super) const POSTGRES: Examination = Examination {
          UNION ALL SELECT 'replication slot ' || slot_name, NULL, CASE WHEN pg_is_in_recovery() THEN 0 \
          ELSE pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint END FROM pg_replication_slots \
          WHERE NOT active AND restart_lsn IS NOT NULL ORDER BY 1",
+    ),
+    // It is not behind where it has done all that it was sent.
+    upstreams: Some(
+        "SELECT coalesce((SELECT sender_host FROM pg_stat_wal_receiver LIMIT 1), 'its primary'), \
+         CASE WHEN NOT EXISTS (SELECT FROM pg_stat_wal_receiver) THEN NULL \
+         WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0 \
+         ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::bigint END \
+         WHERE pg_is_in_recovery()",
     ),
     statements: &[
         (
@@ -138,6 +167,8 @@ pub(super) const MYSQL: Examination = Examination {
         "SELECT CONCAT('the replica of ', user, ' at ', host), CAST(NULL AS SIGNED), CAST(NULL AS SIGNED) \
          FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%' ORDER BY 1",
     ),
+    // No table says that on all versions: `upstream.rs` of MySQL.
+    upstreams: None,
     statements: &[],
     hidden: Some(
         "SELECT CAST(1 AS SIGNED) FROM (SELECT COUNT(*) AS found FROM information_schema.user_privileges \
@@ -154,6 +185,7 @@ pub(super) const SQLITE: Examination = Examination {
     queues: &[],
     holders: &[],
     replicas: None,
+    upstreams: None,
     statements: &[(
         "views and triggers",
         "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE type IN ('view', 'trigger') ORDER BY 1",

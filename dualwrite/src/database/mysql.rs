@@ -11,6 +11,7 @@ mod notes;
 mod sequences;
 mod session;
 mod trigger;
+mod upstream;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::database::{
     SqlRow, SqlSafeStr, SqlValue, Watched, bind, check_version, install_error, is_installed,
     migrator, safe, typed_values,
 };
-use crate::database::{altering, doctoring, expanding};
+use crate::database::{Upstream, altering, doctoring, expanding};
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::key::KeyKind;
 use crate::preflight::form::{KeyForm, Unfit};
@@ -399,6 +400,10 @@ impl Adapter for MySqlAdapter {
 
     async fn self_updating(conn: &mut MySqlConnection, table: &str) -> sqlx::Result<Vec<String>> {
         notes::self_updating(conn, table).await
+    }
+
+    async fn upstreams(conn: &mut MySqlConnection) -> sqlx::Result<Vec<Upstream>> {
+        upstream::upstreams(conn).await
     }
 
     async fn place(conn: &mut MySqlConnection) -> sqlx::Result<Option<String>> {

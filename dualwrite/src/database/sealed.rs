@@ -10,7 +10,7 @@ use sqlx::{Database, Pool};
 use crate::database::watch::Watch;
 use crate::database::{
     Adoption, Backend, Begin, Deferred, Dialect, Engine, Examination, Fenced, Holders, NewTable,
-    Pin, Pressure, SqlRow, SqlValue, Watched,
+    Pin, Pressure, SqlRow, SqlValue, Upstream, Watched,
 };
 use crate::error::{BoxError, Error};
 use crate::key::KeyKind;
@@ -388,6 +388,16 @@ pub trait Adapter: Send + Sync + 'static {
         _key: &[String],
     ) -> impl Future<Output = sqlx::Result<Deferred>> + Send {
         std::future::ready(Ok(Deferred::Nothing))
+    }
+
+    /// The servers that this one follows: where it is a replica, and how far it is behind.
+    fn upstreams(
+        conn: &mut Connection<Self>,
+    ) -> impl Future<Output = sqlx::Result<Vec<Upstream>>> + Send {
+        async move {
+            let Some(sql) = Self::EXAMINATION.upstreams else { return Ok(Vec::new()) };
+            Self::fetch(conn, sql, &[]).await?.iter().map(Upstream::of).collect()
+        }
     }
 
     /// Where this connection finds the control tables, in words; `None` where there is only one place.

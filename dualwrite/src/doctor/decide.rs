@@ -67,6 +67,8 @@ pub(crate) fn diagnose(
         found.push(finding("lock_queue", None, "the database file", why, action));
     }
     found.extend(examined.followers.iter().filter_map(|one| follower(one, limits.lag)));
+    let upstreams = examined.upstreams.iter();
+    found.extend(upstreams.filter_map(|(host, behind)| upstream(host, *behind, limits.lag)));
     for seen in &examined.tables {
         table(seen, &examined.statements, &mut found);
     }
@@ -145,6 +147,22 @@ fn follower(one: &Follower, limit: Duration) -> Option<DoctorFinding> {
         _ => return None,
     };
     Some(finding("replication", None, one.name.clone(), why, action))
+}
+
+fn upstream(host: &str, behind_s: Option<u64>, limit: Duration) -> Option<DoctorFinding> {
+    let (why, action) = match behind_s {
+        None => (
+            "it takes nothing over from there now, and whoever reads here reads what was"
+                .to_owned(),
+            "look at `SHOW REPLICA STATUS` here (PostgreSQL: `pg_stat_wal_receiver`), and start it again",
+        ),
+        Some(behind) if Duration::from_secs(behind) >= limit => (
+            format!("it is {behind} s behind, and whoever reads here misses what was copied"),
+            "wait until it has caught up, and give the backfill a limit: `Throttle::replication_lag`",
+        ),
+        Some(_) => return None,
+    };
+    Some(finding("replication", None, format!("this server, a replica of {host}"), why, action))
 }
 
 fn table(seen: &Seen, statements: &[(String, String)], found: &mut Vec<DoctorFinding>) {
@@ -276,6 +294,20 @@ mod tests {
         assert_eq!(checks(&report), expected);
         assert!(!report.is_healthy());
         assert!(diagnose(&Examined::default(), &[], &DoctorLimits::default()).is_healthy());
+    }
+
+    #[test]
+    fn a_replica_is_told_that_is_late_or_stopped() {
+        let at = |behind_s| Examined {
+            upstreams: vec![("primary:3306".to_owned(), behind_s)],
+            ..Examined::default()
+        };
+        let told = |behind_s| diagnose(&at(behind_s), &[], &DoctorLimits::default()).findings;
+        assert!(told(Some(0)).is_empty() && told(Some(9)).is_empty());
+        let late = told(Some(10));
+        assert_eq!(late[0].object, "this server, a replica of primary:3306");
+        assert!(late[0].why.contains("10 s behind"), "{}", late[0]);
+        assert!(told(None)[0].why.contains("takes nothing over"), "{:?}", told(None));
     }
 
     #[test]

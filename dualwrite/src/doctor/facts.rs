@@ -53,6 +53,8 @@ pub(crate) struct Examined {
     /// The whole database was locked for as long as was waited; SQLite alone.
     pub(crate) is_locked: bool,
     pub(crate) followers: Vec<Follower>,
+    /// Whom the server follows itself: where it is, and how far it is behind in seconds.
+    pub(crate) upstreams: Vec<(String, Option<u64>)>,
     /// What ran a statement, and its text.
     pub(crate) statements: Vec<(String, String)>,
     pub(crate) tables: Vec<Seen>,

@@ -4,7 +4,9 @@ use sqlparser::ast::{
     ColumnDef, ColumnOption, DataType, Expr, GeneratedAs, GeneratedExpressionMode,
 };
 
-use super::expression::{Volatility, function_name, is_null, is_plain_literal, volatility};
+use super::expression::{
+    Volatility, function_name, is_null, is_plain_literal, names_columns, volatility,
+};
 use super::level::{SqlDialect, Verdict, worst};
 
 const NULLABLE_FIRST: &str =
@@ -234,7 +236,8 @@ fn mysql(table: &str, column: &Column<'_>) -> Vec<Verdict> {
             format!("ALTER TABLE {table} ADD COLUMN {name} … VIRTUAL"),
         ));
     }
-    if column.default.is_some_and(|default| volatility(default) == Volatility::Volatile) {
+    let computed = |default| volatility(default) == Volatility::Volatile || names_columns(default);
+    if column.default.is_some_and(computed) {
         found.push(Verdict::blocking(
             "add-column-volatile-default",
             "the default is computed for each row: the table is copied, and writers wait",

@@ -7,6 +7,7 @@ use sqlparser::ast::{
 use sqlparser::parser::Parser;
 
 use super::alter_verdicts::{Table, drop_column, drop_constraint, drop_primary_key, rename_table};
+use super::expression::{is_null, refuses_null};
 use super::level::{Level, SqlDialect, Verdict, worst};
 use super::token::{Cursor, Part, parser_dialect, to_sql};
 use super::{added, alter_mysql, alter_tokens};
@@ -26,6 +27,15 @@ pub(super) fn table(mut cursor: Cursor<'_>, dialect: SqlDialect) -> (Option<Stri
         _ => verdict,
     };
     (Some(name), verdict)
+}
+
+/// `ALTER IGNORE TABLE`, as MariaDB has it.
+pub(super) fn ignoring() -> Verdict {
+    Verdict::breaking(
+        "alter-ignore",
+        "rows that come twice under a new unique key are deleted, and values that do not fit are cut, without an error",
+        "leave IGNORE out; look for duplicates first",
+    )
 }
 
 fn judge(table: &Table<'_>, action: &[Part]) -> Verdict {
@@ -178,7 +188,7 @@ fn constraint_added(table: &Table<'_>, constraint: &TableConstraint, not_valid: 
                  VALIDATE CONSTRAINT …"
             ),
         ),
-        TableConstraint::Check(check) if names_null(&check.expr) => Verdict::breaking(
+        TableConstraint::Check(check) if refuses_null(&check.expr) => Verdict::breaking(
             "add-check-not-null",
             "it holds for new rows at once, also NOT VALID: INSERTs of running code that leave NULL fail",
             "only after no release that runs writes NULL there; then NOT VALID, then VALIDATE",
@@ -226,15 +236,6 @@ fn index_added(constraint: &TableConstraint) -> Verdict {
     }
 }
 
-fn names_null(expr: &Expr) -> bool {
-    match expr {
-        Expr::IsNotNull(_) => true,
-        Expr::Nested(inner) => names_null(inner),
-        Expr::BinaryOp { left, right, .. } => names_null(left) || names_null(right),
-        _ => false,
-    }
-}
-
 fn column_altered(table: &Table<'_>, column: &str, op: &AlterColumnOperation) -> Verdict {
     let name = table.name;
     match op {
@@ -251,14 +252,16 @@ fn column_altered(table: &Table<'_>, column: &str, op: &AlterColumnOperation) ->
             "readers whose type is not an Option fail on the first NULL",
             "make the field an Option in every release first",
         ),
-        AlterColumnOperation::SetDefault { .. } => {
+        AlterColumnOperation::SetDefault { value } if !is_null(value) => {
             Verdict::safe("set-default", "the catalogue alone changes; it holds for new rows")
         }
-        AlterColumnOperation::DropDefault => Verdict::breaking(
-            "drop-default",
-            "INSERTs of running code that leave the column out fail where it is NOT NULL",
-            "when every release gives a value",
-        ),
+        AlterColumnOperation::SetDefault { .. } | AlterColumnOperation::DropDefault => {
+            Verdict::breaking(
+                "drop-default",
+                "INSERTs of running code that leave the column out fail where it is NOT NULL",
+                "when every release gives a value",
+            )
+        }
         AlterColumnOperation::SetDataType { data_type, using, .. } => {
             data_type_set(name, data_type, using.as_ref())
         }

@@ -10,25 +10,14 @@ pub(super) fn object(mut at: Cursor<'_>) -> Verdict {
     if at.has("RENAME") && !["INDEX", "TRIGGER", "TYPE"].contains(&kind) {
         return renamed(kind);
     }
-    if at.has_run("SET SCHEMA") {
-        return Verdict::breaking(
-            "set-schema",
-            "code that runs now does not find it",
-            "make it anew in the other schema, and move its users",
-        );
-    }
-    if at.has_run("OWNER TO") {
-        return Verdict::warn(
-            "change-owner",
-            "roles that had their rights as the owner lose them",
-            "grant the rights first",
-        );
+    if let Some(verdict) = moved(at) {
+        return verdict;
     }
     match kind {
         "TYPE" => composite_or_enum(at),
         "INDEX" => index(at),
         "DOMAIN" => domain(at),
-        "SEQUENCE" if at.has_run("OWNED BY") => {
+        "SEQUENCE" if at.has_run("OWNED BY") && !at.has("RESTART") => {
             Verdict::safe("sequence-owner", "the catalogue alone changes")
         }
         "SEQUENCE" => Verdict::warn(
@@ -38,6 +27,11 @@ pub(super) fn object(mut at: Cursor<'_>) -> Verdict {
         ),
         "DEFAULT" if at.has("REVOKE") => Verdict::warn("revoke", "tables to come lack a right", ""),
         "DEFAULT" => Verdict::safe("grant", "tables to come have more rights"),
+        "ROLE" | "USER" | "GROUP" if locks_out(at) => Verdict::breaking(
+            "lock-out",
+            "code that runs now cannot open a connection from then on",
+            "give the service a role of its own, move it there, then change the old one",
+        ),
         "VIEW" | "FUNCTION" | "PROCEDURE" | "AGGREGATE" | "ROUTINE" | "ROLE" | "USER" | "GROUP"
         | "DATABASE" | "SYSTEM" | "EXTENSION" | "TRIGGER" | "POLICY" | "PUBLICATION"
         | "SUBSCRIPTION" | "COLLATION" | "EVENT" | "STATISTICS" | "SERVER" | "TABLESPACE"
@@ -48,6 +42,31 @@ pub(super) fn object(mut at: Cursor<'_>) -> Verdict {
         ),
         _ => Verdict::unknown(),
     }
+}
+
+/// What has another schema or owner.
+fn moved(at: Cursor<'_>) -> Option<Verdict> {
+    if at.has_run("SET SCHEMA") {
+        return Some(Verdict::breaking(
+            "set-schema",
+            "code that runs now does not find it",
+            "make it anew in the other schema, and move its users",
+        ));
+    }
+    if at.has_run("OWNER TO") {
+        return Some(Verdict::warn(
+            "change-owner",
+            "roles that had their rights as the owner lose them",
+            "grant the rights first",
+        ));
+    }
+    None
+}
+
+/// Whether a role can no longer get in, or not as before.
+fn locks_out(at: Cursor<'_>) -> bool {
+    let words = ["NOLOGIN", "PASSWORD", "IDENTIFIED", "CONNECTION"];
+    words.iter().any(|word| at.has(word)) || at.has_run("ACCOUNT LOCK") || at.has_run("VALID UNTIL")
 }
 
 fn renamed(kind: &str) -> Verdict {
@@ -102,6 +121,13 @@ fn composite_or_enum(at: Cursor<'_>) -> Verdict {
 }
 
 fn index(at: Cursor<'_>) -> Verdict {
+    if at.has("RENAME") {
+        return Verdict::warn(
+            "rename-index",
+            "the constraint that it keeps is renamed, too: code that knows it by its name fails",
+            "look for its name in the code first",
+        );
+    }
     if at.has_run("SET TABLESPACE") {
         return Verdict::blocking(
             "rewrite-index",

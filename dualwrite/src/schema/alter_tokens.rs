@@ -157,11 +157,14 @@ fn mysql(cursor: Cursor<'_>) -> Option<Verdict> {
             true => {
                 copies("convert-charset", "add a column of that character set and migrate to it")
             }
-            false => Some(Verdict::warn(
-                "default-charset",
-                "columns to come get another character set than those there",
-                "say the character set of each column",
-            )),
+            false => {
+                let verdict = Verdict::warn(
+                    "default-charset",
+                    "columns to come get another character set than those there",
+                    "say the character set of each column",
+                );
+                Some(with_the_rest(verdict, cursor))
+            }
         };
     }
     if ["ENGINE", "ROW_FORMAT", "KEY_BLOCK_SIZE", "FORCE", "ORDER BY", "PAGE_COMPRESSED"]
@@ -182,9 +185,24 @@ fn mysql(cursor: Cursor<'_>) -> Option<Verdict> {
         ));
     }
     if first("COMMENT") || first("STATS_PERSISTENT") || first("STATS_AUTO_RECALC") {
-        return Some(Verdict::safe("table-option", "the catalogue alone changes"));
+        let verdict = Verdict::safe("table-option", "the catalogue alone changes");
+        return Some(with_the_rest(verdict, cursor));
     }
     mysql_name(cursor).or_else(|| partition(cursor)).or_else(|| dropped(cursor))
+}
+
+/// Options of a table may stand side by side without a comma: the others are judged, too.
+fn with_the_rest(verdict: Verdict, mut at: Cursor<'_>) -> Verdict {
+    at.take("DEFAULT");
+    if !at.take("CHARACTER SET") {
+        let _ = at.name();
+    }
+    at.take("=");
+    let rest = at.0.get(1..).unwrap_or_default();
+    match rest.is_empty() {
+        true => verdict,
+        false => verdict.worse(mysql(Cursor(rest)).unwrap_or_else(Verdict::unknown)),
+    }
 }
 
 /// What has another name, or another place.

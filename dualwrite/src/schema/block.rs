@@ -1,6 +1,7 @@
 //! Blocks of code that run at once: `DO $$ … $$` on PostgreSQL, `BEGIN NOT ATOMIC … END` on MariaDB. Each
 //! statement in them is judged; what is put together at run time is unknown.
 
+use super::expression::unknown_call;
 use super::level::{SqlDialect, Verdict, worst};
 use super::split::split;
 use super::token::{Cursor, Part, parts, to_sql};
@@ -30,6 +31,9 @@ fn statement(parts: &[Part], judge: Judge, dialect: SqlDialect, depth: usize) ->
         if at.is_empty() {
             return Verdict::safe("block", "it only steers");
         }
+        if passes_label(&mut at) {
+            continue;
+        }
         if at.take_any(&["BEGIN NOT ATOMIC", "BEGIN", "ELSE", "LOOP", "EXCEPTION", "REPEAT"]) {
             continue;
         }
@@ -45,6 +49,18 @@ fn statement(parts: &[Part], judge: Judge, dialect: SqlDialect, depth: usize) ->
         break;
     }
     plain(at, judge, dialect, depth)
+}
+
+/// `name:`, or `<<name>>`.
+fn passes_label(at: &mut Cursor<'_>) -> bool {
+    let sign = |part: Option<&Part>, wanted: &str| matches!(part, Some(Part::Other(sign)) if sign == wanted);
+    let length = match at.0 {
+        [Part::Word(..) | Part::Name(_), rest @ ..] if sign(rest.first(), ":") => 2,
+        [first, _, last, ..] if sign(Some(first), "<<") && sign(Some(last), ">>") => 3,
+        _ => return false,
+    };
+    at.0 = &at.0[length..];
+    true
 }
 
 /// What stands before and behind `THEN`, `LOOP` or `DO`.
@@ -64,14 +80,14 @@ fn condition_of(
         matches!(part, Part::Word(word, _)
             if ["SELECT", "DELETE", "UPDATE", "INSERT", "EXECUTE", "WITH"].contains(&&**word))
     };
-    let from = condition.iter().position(keyword)?;
+    let Some(from) = condition.iter().position(keyword) else { return unknown_call(condition) };
     let inner = Cursor(&condition[from..]);
     // Within an expression the query ends at the parenthesis that holds it.
     if condition[..from].iter().any(|part| matches!(part, Part::Other(sign) if sign == "(")) {
         let words = inner.0.iter().any(|part| {
             matches!(part, Part::Word(word, _) if ["DELETE", "UPDATE", "INSERT"].contains(&&**word))
         });
-        return words.then(Verdict::unknown);
+        return if words { Some(Verdict::unknown()) } else { unknown_call(condition) };
     }
     Some(plain(inner, judge, dialect, depth))
 }
@@ -81,12 +97,15 @@ fn plain(mut at: Cursor<'_>, judge: Judge, dialect: SqlDialect, depth: usize) ->
         "END", "NULL", "RETURN", "RAISE", "EXIT", "CONTINUE", "DECLARE", "GET", "ASSERT", "LEAVE",
         "ITERATE", "OPEN", "CLOSE", "FETCH", "MOVE", "SIGNAL", "RESIGNAL", "UNTIL",
     ];
+    if at.word() == "DECLARE" && at.has_run("HANDLER FOR") {
+        return handled(at, judge, dialect, depth);
+    }
     if steers.contains(&at.word()) {
         let declares = at.word() == "DECLARE" && at.has("BEGIN");
         return match declares {
             // Declarations without a `;` of their own are followed by the block.
             true => Verdict::unknown(),
-            false => Verdict::safe("block", "it only steers"),
+            false => steering(at),
         };
     }
     if at.take("PERFORM") {
@@ -103,9 +122,29 @@ fn plain(mut at: Cursor<'_>, judge: Judge, dialect: SqlDialect, depth: usize) ->
         return dynamic();
     }
     if is_declaration_or_assignment(at) {
-        return Verdict::safe("block", "it only steers");
+        return steering(at);
     }
     judge(&without_into(at, dialect), dialect, depth + 1)
+}
+
+/// What steers may call a function all the same.
+fn steering(at: Cursor<'_>) -> Verdict {
+    unknown_call(at.0).unwrap_or_else(|| Verdict::safe("block", "it only steers"))
+}
+
+/// The statement of `DECLARE … HANDLER FOR condition, condition statement`.
+fn handled(at: Cursor<'_>, judge: Judge, dialect: SqlDialect, depth: usize) -> Verdict {
+    let from = (0..at.0.len()).find(|from| Cursor(&at.0[*from..]).starts("HANDLER FOR"));
+    let mut at = Cursor(from.map_or(&[][..], |from| &at.0[from + 2..]));
+    loop {
+        let sqlstate = at.take_any(&["SQLSTATE VALUE", "SQLSTATE"]);
+        if (sqlstate || !at.take("NOT FOUND")) && !at.is_empty() {
+            at.0 = &at.0[1..];
+        }
+        if !at.take(",") {
+            return statement(at.0, judge, dialect, depth);
+        }
+    }
 }
 
 fn dynamic() -> Verdict {
@@ -117,15 +156,75 @@ fn dynamic() -> Verdict {
     )
 }
 
+/// Words that a statement begins with, and no declaration or assignment does.
+const STATEMENTS: &[&str] = &[
+    "ALTER",
+    "DROP",
+    "CREATE",
+    "DELETE",
+    "UPDATE",
+    "INSERT",
+    "TRUNCATE",
+    "SELECT",
+    "WITH",
+    "MERGE",
+    "LOCK",
+    "COPY",
+    "CALL",
+    "GRANT",
+    "REVOKE",
+    "VACUUM",
+    "REINDEX",
+    "CLUSTER",
+    "REFRESH",
+    "COMMENT",
+    "SET",
+    "RENAME",
+    "REPLACE",
+    "LOAD",
+    "IMPORT",
+    "ANALYZE",
+    "DO",
+    "COMMIT",
+    "ROLLBACK",
+    "NOTIFY",
+    "REASSIGN",
+    "SECURITY",
+    "PREPARE",
+    "OPTIMIZE",
+    "REPAIR",
+    "FLUSH",
+    "EXPLAIN",
+    "PURGE",
+    "RESET",
+    "HANDLER",
+    "XA",
+    "SHUTDOWN",
+    "KILL",
+    "CHECKPOINT",
+    "DISCARD",
+    "UNLOCK",
+    "CHECK",
+    "CHECKSUM",
+    "INSTALL",
+    "UNINSTALL",
+    "START",
+    "STOP",
+    "CHANGE",
+    "TABLE",
+    "VALUES",
+    "BACKUP",
+    "EXECUTE",
+    "CACHE",
+];
+
 /// `name type;`, `name := value`, `name = value`.
 fn is_declaration_or_assignment(mut at: Cursor<'_>) -> bool {
-    let known = [
-        "ALTER", "DROP", "CREATE", "DELETE", "UPDATE", "INSERT", "TRUNCATE", "SELECT", "WITH",
-        "MERGE", "LOCK", "COPY", "CALL", "GRANT", "REVOKE", "VACUUM", "REINDEX", "CLUSTER",
-        "REFRESH", "COMMENT", "SET", "RENAME", "REPLACE", "LOAD", "IMPORT", "ANALYZE", "DO",
-        "COMMIT", "ROLLBACK", "NOTIFY", "REASSIGN", "SECURITY", "PREPARE",
-    ];
-    if known.contains(&at.word()) || at.name().is_none() {
+    let mut assigned = at;
+    if assigned.name().is_some() && assigned.starts_any(&[":=", "="]) {
+        return !["SELECT", "DELETE", "UPDATE", "INSERT"].iter().any(|word| at.has_run(word));
+    }
+    if STATEMENTS.contains(&at.word()) || at.name().is_none() {
         return false;
     }
     let query = ["SELECT", "DELETE", "UPDATE", "INSERT"].iter().any(|word| at.has_run(word));

@@ -1,6 +1,6 @@
 //! Statements that drop, rename or rewrite something that somebody still needs.
 
-use super::judge::judge;
+use super::judge::judge_piece;
 use super::level::{Level, SqlDialect};
 use super::split::{Piece, split};
 use super::token::{Cursor, Part, parts};
@@ -35,7 +35,7 @@ const DROPS_ALL: &[&str] =
 const DROPS_COLUMNS: &[&str] = &["drop-type", "drop-extension", "drop-function", "drop-object"];
 
 fn rule_of(piece: &Piece, dialect: SqlDialect, objects: &[OldObject]) -> Option<&'static str> {
-    let verdict = judge(&piece.text, dialect, 0);
+    let verdict = judge_piece(piece, dialect);
     let rule = verdict.rule;
     let parts = parts(&piece.text, dialect).unwrap_or_default();
     let at = Cursor(&parts);
@@ -45,7 +45,8 @@ fn rule_of(piece: &Piece, dialect: SqlDialect, objects: &[OldObject]) -> Option<
         return (named || !waived).then_some(rule);
     }
     // What is made touches nothing that is there, unless it replaces it.
-    let makes = at.word() == "CREATE" && !at.has_run("OR REPLACE");
+    let writes = ["DELETE", "UPDATE", "TRUNCATE", "MERGE"].iter().any(|word| at.has_run(word));
+    let makes = at.word() == "CREATE" && !at.has_run("OR REPLACE") && !writes;
     if verdict.level < Level::Blocking || makes {
         return None;
     }
@@ -133,6 +134,17 @@ mod tests {
             (Postgres, "DROP SCHEMA app CASCADE"),
             (Postgres, "DROP OWNED BY app"),
             (Postgres, "WITH gone AS (DELETE FROM goals RETURNING 1) SELECT count(*) FROM gone"),
+            (
+                Postgres,
+                "CREATE TABLE kept AS WITH gone AS (DELETE FROM goals RETURNING *) SELECT * FROM gone",
+            ),
+            (Postgres, "CREATE TYPE event AS (id int, begin timestamptz); DROP TABLE goals"),
+            (Postgres, "-- harmless\rDROP TABLE goals"),
+            (Mysql, "/*M! DROP TABLE goals */"),
+            (Mysql, "ANALYZE DELETE FROM goals"),
+            (Mysql, "SET STATEMENT max_statement_time = 1 FOR DROP TABLE goals"),
+            (Sqlite, "CREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM b; DROP TABLE goals"),
+            (Sqlite, "UPDATE sqlite_schema SET sql = '' WHERE name = 'goals'"),
             (Mysql, "RENAME TABLE goals TO gone"),
             (Mysql, "DROP DATABASE app"),
             (Mysql, "CREATE OR REPLACE TABLE goals (id INT)"),

@@ -1,32 +1,55 @@
 //! Judges one statement: by its first words where these decide, else by what the parser reads.
 
-use sqlparser::ast::{CopySource, CreateTable, CreateView, Statement};
+use sqlparser::ast::{CopySource, CopyTarget, CreateTable, CreateView, Statement};
 use sqlparser::parser::Parser;
 
 use super::level::{SqlDialect, Verdict};
-use super::token::{Cursor, Part, parser_dialect, parts};
+use super::split::{Piece, has_body};
+use super::token::{Cursor, Part, parser_dialect, parts, to_sql};
 use super::{alter, alter_object, block, object, rows};
+
+/// Judges a statement of a script; one whose body has no end may be any number of statements.
+pub(super) fn judge_piece(piece: &Piece, dialect: SqlDialect) -> Verdict {
+    match piece.is_whole {
+        true => judge(&piece.text, dialect, 0),
+        false => Verdict::unknown(),
+    }
+}
 
 /// Judges one statement. `depth`: in how many blocks of code it stands.
 pub(super) fn judge(text: &str, dialect: SqlDialect, depth: usize) -> Verdict {
     let Some(parts) = parts(text, dialect) else { return Verdict::unknown() };
     let mut at = Cursor(&parts);
+    if hides_another(at, dialect) {
+        return Verdict::unknown();
+    }
     match at.word() {
         "DO" if dialect == SqlDialect::Postgres => return do_block(&parts, dialect, depth),
         "BEGIN" if at.starts("BEGIN NOT ATOMIC") => return compound(text, dialect, depth),
         "ALTER" => {
             at.take("ALTER");
+            let ignores = at.has_run("IGNORE TABLE");
             at.take_any(&["ONLINE", "OFFLINE", "IGNORE", "FOREIGN"]);
-            return match at.take("TABLE") {
+            let verdict = match at.take("TABLE") {
                 true => alter::table(at, dialect).1,
                 false => alter_object::object(at),
             };
+            return if ignores { verdict.worse(alter::ignoring()) } else { verdict };
         }
         "DROP" => {
             at.take("DROP");
             return object::dropped(at, dialect);
         }
-        "EXPLAIN" => return explained(at, text, dialect, depth),
+        "EXPLAIN" | "DESCRIBE" | "DESC" => return explained(at, dialect, depth),
+        "ANALYZE" if dialect == SqlDialect::Mysql && !at.starts_any(ANALYZES_A_TABLE) => {
+            return executed(at, dialect, depth); // MariaDB executes the statement
+        }
+        "SET" if at.starts("SET STATEMENT") => {
+            let behind = at.0.iter().position(|part| part.is_word("FOR"));
+            return behind.map_or_else(Verdict::unknown, |behind| {
+                judge(&to_sql(&at.0[behind + 1..], dialect), dialect, depth + 1)
+            });
+        }
         "PREPARE" => {
             let prepared = text.split_once(|c: char| c.is_whitespace()).map(|(_, rest)| rest);
             let inner = prepared.and_then(|rest| split_at_as(rest));
@@ -38,6 +61,18 @@ pub(super) fn judge(text: &str, dialect: SqlDialect, depth: usize) -> Verdict {
         return verdict;
     }
     parsed(text, at, dialect)
+}
+
+const ANALYZES_A_TABLE: &[&str] =
+    &["ANALYZE TABLE", "ANALYZE LOCAL TABLE", "ANALYZE NO_WRITE_TO_BINLOG TABLE"];
+
+/// Whether a `;` stands where only one statement may be: what is behind it would be judged by nobody.
+fn hides_another(at: Cursor<'_>, dialect: SqlDialect) -> bool {
+    let words = at.0.iter().filter_map(|part| match part {
+        Part::Word(word, _) => Some(&**word),
+        _ => None,
+    });
+    at.0.contains(&Part::Other(";".to_owned())) && !has_body(words, dialect)
 }
 
 /// What the words behind `CREATE` say.
@@ -68,6 +103,7 @@ fn parsed(text: &str, at: Cursor<'_>, dialect: SqlDialect) -> Verdict {
         Statement::CreateVirtualTable { .. } => {
             Verdict::safe("create-table", "a new table, which nobody reads yet")
         }
+        Statement::Copy { target: CopyTarget::Program { .. }, .. } => Verdict::unknown(),
         Statement::Copy { to: true, source, .. } => match source {
             // `COPY (DELETE … RETURNING …) TO` writes.
             CopySource::Query(query) => {
@@ -117,19 +153,27 @@ fn view_made(view: &CreateView, dialect: SqlDialect) -> Verdict {
     if inner.rule == "select" { made } else { made.worse(inner) }
 }
 
-/// `EXPLAIN` runs nothing unless it says `ANALYZE`.
-fn explained(at: Cursor<'_>, text: &str, dialect: SqlDialect, depth: usize) -> Verdict {
+/// `EXPLAIN` runs nothing unless it says `ANALYZE`, anywhere before the statement.
+fn explained(at: Cursor<'_>, dialect: SqlDialect, depth: usize) -> Verdict {
+    let statement = at.0.iter().position(is_explained).unwrap_or(at.0.len());
     let analyzes =
-        at.0.iter().take(8).any(
-            |part| matches!(part, Part::Word(word, _) if word == "ANALYZE" || word == "ANALYSE"),
-        );
-    if !analyzes {
-        return Verdict::safe("explain", "nothing is executed");
+        at.0[..statement].iter().any(|part| part.is_word("ANALYZE") || part.is_word("ANALYSE"));
+    match analyzes {
+        true => executed(at, dialect, depth),
+        false => Verdict::safe("explain", "nothing is executed"),
     }
+}
+
+/// A statement that is executed and explained.
+fn executed(at: Cursor<'_>, dialect: SqlDialect, depth: usize) -> Verdict {
+    at.0.iter().position(is_explained).map_or_else(Verdict::unknown, |from| {
+        judge(&to_sql(&at.0[from..], dialect), dialect, depth + 1)
+    })
+}
+
+fn is_explained(part: &Part) -> bool {
     let known = ["SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "CREATE"];
-    let upper = text.to_ascii_uppercase();
-    let from = known.iter().filter_map(|word| upper.find(word)).min();
-    from.map_or_else(Verdict::unknown, |from| judge(&text[from..], dialect, depth))
+    known.iter().any(|word| part.is_word(word))
 }
 
 fn split_at_as(text: &str) -> Option<&str> {

@@ -1,7 +1,9 @@
 //! Statements on whole objects: tables, indexes, views, types, functions, rights.
 
+use super::alter_verdicts::drop_primary_key;
 use super::level::{SqlDialect, Verdict};
 use super::token::{Cursor, Part};
+use super::{rows, settings};
 
 const NEW: &str = "a new object, which nobody uses yet";
 
@@ -43,8 +45,12 @@ pub(super) fn dropped(mut at: Cursor<'_>, dialect: SqlDialect) -> Verdict {
 
 fn dropped_index(at: Cursor<'_>, dialect: SqlDialect) -> Verdict {
     let slow = "statements that use it become slow, and ON CONFLICT fails where it was unique";
+    if dialect == SqlDialect::Mysql && at.0.contains(&Part::Name("PRIMARY".to_owned())) {
+        return drop_primary_key();
+    }
     if dialect != SqlDialect::Postgres {
-        return Verdict::warn("drop-index", slow, "make the new index first");
+        let verdict = Verdict::warn("drop-index", slow, "make the new index first");
+        return locking(at).map_or(verdict.clone(), |locked| locked.worse(verdict));
     }
     if at.starts("INDEX CONCURRENTLY") {
         return Verdict::safe(
@@ -95,13 +101,28 @@ pub(super) fn created(mut at: Cursor<'_>, dialect: SqlDialect) -> Option<Verdict
         ),
         "POLICY" => Verdict::warn("create-policy", "what a role sees may change", ""),
         "EVENT" => Verdict::warn("create-event", "it runs statements later, by itself", ""),
+        "INDEX" | "UNIQUE" | "FULLTEXT" | "SPATIAL" if replaces => {
+            return index(at, dialect).map(|made| made.worse(replaced()));
+        }
         _ if replaces => replaced(),
+        "PUBLICATION" | "CAST" | "OPERATOR" => acting(),
         "FUNCTION" | "PROCEDURE" | "AGGREGATE" | "SEQUENCE" | "TYPE" | "DOMAIN" | "SCHEMA"
-        | "EXTENSION" | "STATISTICS" | "COLLATION" | "OPERATOR" | "CAST" | "ROLE" | "USER"
-        | "DATABASE" | "PUBLICATION" | "TEXT" => Verdict::safe("create-object", NEW),
+        | "EXTENSION" | "STATISTICS" | "COLLATION" | "ROLE" | "USER" | "DATABASE" | "TEXT" => {
+            Verdict::safe("create-object", NEW)
+        }
         "INDEX" | "UNIQUE" | "FULLTEXT" | "SPATIAL" => return index(at, dialect),
         _ => return None,
     })
+}
+
+/// What acts on statements that are there already.
+fn acting() -> Verdict {
+    Verdict::warn(
+        "create-acting-object",
+        "it acts on statements that run now: a publication refuses UPDATE and DELETE on tables without a key, a cast \
+         or an operator makes calls ambiguous",
+        "look at the statements that it concerns first",
+    )
 }
 
 /// `CREATE … INDEX`.
@@ -132,9 +153,8 @@ fn index(mut at: Cursor<'_>, dialect: SqlDialect) -> Option<Verdict> {
             "CREATE INDEX CONCURRENTLY, outside a transaction",
         ),
         (SqlDialect::Mysql, ..) => {
-            let locks = ["LOCK = SHARED", "LOCK SHARED", "LOCK = EXCLUSIVE", "LOCK EXCLUSIVE"];
-            if locks.iter().any(|words| at.has_run(words)) || at.has_run("ALGORITHM = COPY") {
-                return Some(Verdict::blocking("lock-shared", "writers wait", "LOCK=NONE"));
+            if let Some(verdict) = locking(at) {
+                return Some(verdict);
             }
             match unique {
                 true => Verdict::warn(
@@ -155,6 +175,20 @@ fn index(mut at: Cursor<'_>, dialect: SqlDialect) -> Option<Verdict> {
     })
 }
 
+/// What `CREATE INDEX` and `DROP INDEX` of MySQL say of locks.
+fn locking(at: Cursor<'_>) -> Option<Verdict> {
+    let locks = [
+        "LOCK = SHARED",
+        "LOCK SHARED",
+        "LOCK = EXCLUSIVE",
+        "LOCK EXCLUSIVE",
+        "ALGORITHM = COPY",
+        "ALGORITHM COPY",
+    ];
+    let locks = locks.iter().any(|words| at.has_run(words));
+    locks.then(|| Verdict::blocking("lock-shared", "writers wait", "LOCK=NONE"))
+}
+
 /// Statements that are known by their first words alone.
 pub(super) fn by_first_words(at: Cursor<'_>, dialect: SqlDialect) -> Option<Verdict> {
     Some(match at.word() {
@@ -166,6 +200,7 @@ pub(super) fn by_first_words(at: Cursor<'_>, dialect: SqlDialect) -> Option<Verd
         "COMMENT" if at.starts("COMMENT ON") => {
             Verdict::safe("comment-on", "the catalogue alone changes")
         }
+        "TABLE" if at.has("FOR") => rows::locked(),
         "TABLE" => Verdict::safe("select", "reads only"),
         "LOCK" => lock(at),
         "UNLOCK" => Verdict::safe("unlock", "ends a lock"),
@@ -176,11 +211,27 @@ pub(super) fn by_first_words(at: Cursor<'_>, dialect: SqlDialect) -> Option<Verd
             "make a new table and migrate to it",
         ),
         "CALL" | "EXECUTE" | "LOAD" | "IMPORT" => Verdict::unknown(),
-        "SET" => setting(at),
-        "PRAGMA" => pragma(at),
+        "SET" => settings::set(at, dialect),
+        "PRAGMA" => settings::pragma(at),
         "ATTACH" => Verdict::warn("attach", "statements may find tables of the other file", ""),
+        "RESET" | "START" | "STOP" if dialect == SqlDialect::Mysql => replication(at),
         _ => return maintained(at, dialect).or_else(|| rights(at)).or_else(|| of_session(at)),
     })
+}
+
+/// `RESET`, `START` and `STOP` of MySQL: they are for the server, but for a transaction.
+fn replication(at: Cursor<'_>) -> Verdict {
+    if at.starts("START TRANSACTION") || at.starts("RESET QUERY CACHE") {
+        return Verdict::safe("session", "this session alone");
+    }
+    match at.word() {
+        "RESET" => Verdict::breaking(
+            "reset-replication",
+            "the log that replicas follow is deleted, or what a replica knows of its place in it",
+            "outside of migrations",
+        ),
+        _ => Verdict::warn("replication", "replicas go on, or stop", "outside of migrations"),
+    }
 }
 
 /// Statements that keep a table in order, or write it anew.
@@ -229,7 +280,14 @@ fn is_on(at: Cursor<'_>, option: &str) -> bool {
     let has = |wanted: &[&str]| {
         at.0.iter().any(|part| matches!(part, Part::Word(word, _) if wanted.contains(&&**word)))
     };
-    has(&[option]) && !has(&["FALSE", "OFF"])
+    // It may say `FALSE`, `0` or `'off'`.
+    let switched = at.0.iter().any(|part| match part {
+        Part::Word(word, _) => ["FALSE", "OFF"].contains(&&**word),
+        Part::Text(_) => true,
+        Part::Other(sign) => sign.starts_with(|c: char| c.is_ascii_digit()),
+        Part::Name(_) => false,
+    });
+    has(&[option]) && !switched
 }
 
 /// What roles may do.
@@ -280,55 +338,4 @@ fn lock(at: Cursor<'_>) -> Verdict {
         "others wait until the transaction ends",
         "leave it out; if it is needed, set a lock timeout and hold it for a moment",
     )
-}
-
-fn setting(at: Cursor<'_>) -> Verdict {
-    let risky = [
-        "SESSION_REPLICATION_ROLE",
-        "FOREIGN_KEY_CHECKS",
-        "UNIQUE_CHECKS",
-        "SQL_LOG_BIN",
-        "GLOBAL",
-        "PERSIST",
-        "SYNCHRONOUS_COMMIT",
-        "SQL_MODE",
-    ];
-    let named = |word: &str| {
-        at.0.iter().any(|part| {
-            matches!(part, Part::Word(found, _) if found.trim_start_matches('@').ends_with(word))
-        })
-    };
-    match risky.iter().find(|word| named(word)) {
-        Some(word) => Verdict::warn(
-            "set-risky",
-            format!("{word} changes what other statements check, or what other sessions do"),
-            "leave it out, or set it back in the same file",
-        ),
-        None => Verdict::safe("set", "this session alone"),
-    }
-}
-
-fn pragma(at: Cursor<'_>) -> Verdict {
-    let mut name = at;
-    name.take("PRAGMA");
-    let reads = !at.has("=")
-        && !at.0.iter().any(|part| matches!(part, Part::Other(sign) if sign == "=" || sign == "("));
-    match name.word() {
-        "WRITABLE_SCHEMA" if !reads => Verdict::breaking(
-            "pragma",
-            "the schema can then be written as rows: one mistake makes the file unreadable",
-            "leave it out",
-        ),
-        "FOREIGN_KEYS" | "JOURNAL_MODE" | "SYNCHRONOUS" | "LOCKING_MODE" | "USER_VERSION"
-        | "RECURSIVE_TRIGGERS" | "PAGE_SIZE" | "AUTO_VACUUM"
-            if !reads =>
-        {
-            Verdict::warn(
-                "pragma",
-                "it changes what other statements check or how they are stored",
-                "",
-            )
-        }
-        _ => Verdict::safe("pragma", "this session alone"),
-    }
 }

@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Delete, Expr, InTarget, Insert, OnConflictAction, OnInsert, Query, SetExpr,
-    SqliteOnConflict, Statement, Update, Visit, Visitor,
+    BinaryOperator, Delete, Expr, InTarget, Insert, ObjectName, OnConflictAction, OnInsert, Query,
+    SetExpr, SqliteOnConflict, Statement, TableFactor, TableObject, Update, Visit, Visitor,
 };
 
-use super::expression::effectful_function;
+use super::expression::{effectful, effectful_function};
 use super::level::{SqlDialect, Verdict, worst};
 
 /// Judges a query: it may write in a `WITH`, lock rows, or call a function that does anything.
@@ -15,24 +15,20 @@ pub(super) fn query(query: &Query, dialect: SqlDialect) -> Verdict {
     let mut found = Vec::new();
     let mut inner = Inner { dialect, found: &mut found };
     let _ = query.visit(&mut inner);
-    if !query.locks.is_empty() {
-        found.push(Verdict::warn(
-            "select-for-update",
-            "writers of these rows wait until the transaction ends",
-            "leave the lock out",
-        ));
-    }
-    if let Some(function) = effectful_function(query, dialect) {
-        found.push(Verdict::warn(
-            "select-function",
-            format!("`{function}` may change something; no rule here knows it"),
-            "look what it does, and waive it with a reason",
-        ));
-    }
+    found.extend(effectful_function(query).map(|function| effectful(&function)));
     worst(found).unwrap_or_else(|| Verdict::safe("select", "reads only"))
 }
 
-/// Finds what writes inside a query.
+/// What is said of a query that locks the rows that it reads.
+pub(super) fn locked() -> Verdict {
+    Verdict::warn(
+        "select-for-update",
+        "writers of these rows wait until the transaction ends",
+        "leave the lock out",
+    )
+}
+
+/// Finds what writes or locks inside a query.
 struct Inner<'f> {
     dialect: SqlDialect,
     found: &'f mut Vec<Verdict>,
@@ -42,6 +38,9 @@ impl Visitor for Inner<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        if !query.locks.is_empty() {
+            self.found.push(locked());
+        }
         let statement = match &*query.body {
             SetExpr::Insert(statement)
             | SetExpr::Update(statement)
@@ -60,9 +59,16 @@ impl Visitor for Inner<'_> {
 
 /// Judges a statement that writes rows; `None` where it is another one.
 pub(super) fn written(statement: &Statement, dialect: SqlDialect) -> Option<Verdict> {
+    if target(statement).is_some_and(is_of_the_catalogue) {
+        return Some(Verdict::breaking(
+            "write-catalogue",
+            "the catalogue is written as rows: nothing checks that it fits what is stored",
+            "the statement that is made for it",
+        ));
+    }
     Some(match statement {
         Statement::Insert(insert) => inserted(insert, dialect),
-        Statement::Update(update) => updated(update),
+        Statement::Update(update) => updated(update, dialect),
         Statement::Delete(delete) => deleted(delete),
         Statement::Merge(_) => Verdict::breaking(
             "merge",
@@ -71,6 +77,33 @@ pub(super) fn written(statement: &Statement, dialect: SqlDialect) -> Option<Verd
         ),
         _ => return None,
     })
+}
+
+/// The table that a statement writes, where it is plain.
+fn target(statement: &Statement) -> Option<&ObjectName> {
+    match statement {
+        Statement::Insert(insert) => match &insert.table {
+            TableObject::TableName(name) => Some(name),
+            _ => None,
+        },
+        Statement::Update(update) => match &update.table.relation {
+            TableFactor::Table { name, .. } => Some(name),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn is_of_the_catalogue(name: &ObjectName) -> bool {
+    let parts: Vec<String> =
+        name.0.iter().map(|part| part.to_string().replace(['"', '`'], "").to_lowercase()).collect();
+    let schemas = ["pg_catalog", "information_schema", "mysql", "sys", "performance_schema"];
+    let of_schema = parts.len() > 1 && schemas.contains(&&*parts[0]);
+    let tables = ["sqlite_schema", "sqlite_master", "sqlite_temp_schema", "sqlite_temp_master"];
+    let own = parts.last().is_some_and(|table| {
+        tables.contains(&&**table) || parts.len() == 1 && table.starts_with("pg_")
+    });
+    of_schema || own
 }
 
 fn inserted(insert: &Insert, dialect: SqlDialect) -> Verdict {
@@ -105,6 +138,8 @@ fn inserted(insert: &Insert, dialect: SqlDialect) -> Verdict {
         ),
         _ => Verdict::safe("insert", "adds rows"),
     };
+    let called = effectful_function(insert).map(|function| effectful(&function));
+    let own = called.map_or(own.clone(), |called| own.worse(called));
     match inner {
         Some(inner) if inner.rule != "select" => own.worse(inner),
         _ => own,
@@ -121,26 +156,54 @@ fn is_values(body: &SetExpr) -> bool {
     }
 }
 
-fn updated(update: &Update) -> Verdict {
+fn updated(update: &Update, dialect: SqlDialect) -> Verdict {
+    if update.or == Some(SqliteOnConflict::Replace) {
+        return Verdict::breaking(
+            "replace",
+            "rows with the same unique value are deleted",
+            "UPDATE without OR REPLACE",
+        );
+    }
+    let mut found = vec![rows_of(update)];
+    let _ = update.visit(&mut Inner { dialect, found: &mut found });
+    found.extend(effectful_function(update).map(|function| effectful(&function)));
+    worst(found).unwrap_or_else(Verdict::unknown)
+}
+
+/// How many rows are written.
+fn rows_of(update: &Update) -> Verdict {
+    let some = Verdict::warn(
+        "update-where",
+        "every row that it finds stays locked until the transaction ends",
+        "in batches outside of the migration, unless it finds few rows",
+    );
+    // With other tables beside it, a condition on one of them says nothing of how many rows of this are written.
+    let alone = update.from.is_none() && update.table.joins.is_empty();
     match &update.selection {
-        Some(condition) if names_one_key(condition) => {
+        Some(condition) if alone && names_one_key(condition) => {
             Verdict::safe("update-one", "one row by its key")
         }
-        Some(condition) if !is_always(condition) => Verdict::warn(
-            "update-where",
-            "every row that it finds stays locked until the transaction ends",
-            "in batches outside of the migration, unless it finds few rows",
-        ),
-        _ if update.limit.is_some() => Verdict::warn(
-            "update-where",
-            "every row that it finds stays locked until the transaction ends",
-            "in batches outside of the migration",
-        ),
+        Some(condition) if !is_always(condition) && (alone || !is_only_values(condition)) => some,
+        _ if update.limit.is_some() => some,
         _ => Verdict::blocking(
             "update-all",
             "every row is locked in one transaction, and written anew",
             "backfill in batches: `migration.backfill()`",
         ),
+    }
+}
+
+/// Comparisons of columns with values alone: nothing ties one table to another.
+fn is_only_values(condition: &Expr) -> bool {
+    match condition {
+        Expr::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, right } => {
+            is_only_values(left) && is_only_values(right)
+        }
+        Expr::BinaryOp { left, right, .. } => {
+            matches!(&**left, Expr::Value(_)) || matches!(&**right, Expr::Value(_))
+        }
+        Expr::Nested(inner) => is_only_values(inner),
+        _ => false,
     }
 }
 
@@ -185,7 +248,16 @@ fn is_always(condition: &Expr) -> bool {
     match condition {
         Expr::Value(value) => !matches!(value.value.to_string().as_str(), "false" | "0" | "NULL"),
         Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
-            matches!((&**left, &**right), (Expr::Value(_), Expr::Value(_))) && left == right
+            let plain = |expr: &Expr| {
+                matches!(expr, Expr::Value(_) | Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+            };
+            plain(left) && left == right
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Or, right } => {
+            is_always(left) || is_always(right)
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            is_always(left) && is_always(right)
         }
         Expr::Nested(inner) => is_always(inner),
         _ => false,

@@ -1,10 +1,9 @@
 //! A script: its statements in their order, each judged by what those before it have made.
 
-use std::collections::HashSet;
-
-use super::judge::judge;
+use super::judge::judge_piece;
 use super::level::{Level, SqlDialect, Verdict};
 use super::live::judged;
+use super::made::{Made, made_table, plain, targets};
 use super::split::{Piece, split};
 use super::token::{Cursor, parts};
 use super::waiver::Waived;
@@ -73,8 +72,7 @@ pub(super) fn classify_in(
         dialect,
         surroundings,
         statements: pieces.len(),
-        made: HashSet::new(),
-        maybe_made: HashSet::new(),
+        made: Made::default(),
         begun: surroundings == Surroundings::Transaction,
         locked: false,
         live,
@@ -87,8 +85,9 @@ pub(super) fn tables(script: &str, dialect: SqlDialect) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for piece in split(script, dialect) {
         let parts = parts(&piece.text, dialect).unwrap_or_default();
-        let made = made_table(Cursor(&parts)).map(|(table, _)| table);
-        for table in targets(Cursor(&parts)).into_iter().chain(made) {
+        let made = made_table(Cursor(&parts), dialect).map(|made| made.name);
+        for table in targets(Cursor(&parts), dialect).into_iter().chain(made) {
+            let table = plain(&table);
             if !found.contains(&table) {
                 found.push(table);
             }
@@ -102,9 +101,7 @@ struct State<'l> {
     surroundings: Surroundings,
     statements: usize,
     /// Tables that the script has made.
-    made: HashSet<String>,
-    /// Tables that it makes where they are not there yet.
-    maybe_made: HashSet<String>,
+    made: Made,
     /// A transaction is open.
     begun: bool,
     /// It has locked a table that was there before.
@@ -115,11 +112,15 @@ struct State<'l> {
 
 impl State<'_> {
     fn statement(&mut self, index: usize, piece: &Piece) -> StatementVerdict {
-        let verdict = judge(&piece.text, self.dialect, 0);
+        let verdict = judge_piece(piece, self.dialect);
         let parts = parts(&piece.text, self.dialect).unwrap_or_default();
         let verdict = self.in_context(Cursor(&parts), verdict);
         let verdict = match self.live {
-            Some(live) => judged(verdict, &targets(Cursor(&parts)), live),
+            Some(live) => {
+                let tables = targets(Cursor(&parts), self.dialect);
+                let tables: Vec<String> = tables.iter().map(|table| plain(table)).collect();
+                judged(verdict, &tables, live)
+            }
             None => verdict,
         };
         let waiver = Waived::find(&piece.comments, verdict.rule);
@@ -135,21 +136,20 @@ impl State<'_> {
     /// What the statements before it change of the verdict.
     fn in_context(&mut self, at: Cursor<'_>, verdict: Verdict) -> Verdict {
         self.follow_transaction(at);
-        if let Some((table, if_not_exists)) = made_table(at) {
-            let list = if if_not_exists { &mut self.maybe_made } else { &mut self.made };
+        if let Some(table) = made_table(at, self.dialect) {
             if verdict.level <= Level::Warn {
-                list.insert(table);
+                self.made.add(table);
             }
             return verdict;
         }
-        let targets = targets(at);
-        let all_in = |list: &HashSet<String>| {
-            !targets.is_empty() && targets.iter().all(|table| list.contains(table))
-        };
-        if verdict.level != Level::Unknown && all_in(&self.made) {
+        let targets = targets(at, self.dialect);
+        let own = self.made.has_all(&targets) && self.made.reaches_no_other(at, self.dialect);
+        let maybe_own = self.made.may_have_all(&targets);
+        self.made.follow(at, &targets);
+        if verdict.level != Level::Unknown && own {
             return Verdict::safe(new_rule(&verdict), "on a table that this script has made");
         }
-        let verdict = match verdict.level == Level::Blocking && all_in(&self.maybe_made) {
+        let verdict = match verdict.level == Level::Blocking && maybe_own {
             true => Verdict { level: Level::Warn, ..verdict },
             false => verdict,
         };
@@ -162,7 +162,7 @@ impl State<'_> {
         let begins = at.starts("START TRANSACTION") || at.word() == "BEGIN" && at.0.len() < 8;
         if begins && !at.starts("BEGIN NOT") {
             self.begun = true;
-        } else if ["COMMIT", "END", "ROLLBACK"].contains(&at.word()) && !at.has("SAVEPOINT") {
+        } else if ["COMMIT", "END", "ROLLBACK"].contains(&at.word()) && !goes_on(at) {
             self.begun = false;
             self.locked = false;
         }
@@ -193,6 +193,11 @@ impl State<'_> {
     }
 }
 
+/// Whether a transaction is open behind it all the same.
+fn goes_on(at: Cursor<'_>) -> bool {
+    at.has("TO") || at.has("SAVEPOINT") || at.has_run("AND CHAIN")
+}
+
 fn without_reason(verdict: Verdict) -> Verdict {
     Verdict {
         reason: format!("its waiver gives no reason; and {}", verdict.reason),
@@ -203,72 +208,4 @@ fn without_reason(verdict: Verdict) -> Verdict {
 
 fn new_rule(verdict: &Verdict) -> &'static str {
     if verdict.rule == "create-index" { "create-index-new-table" } else { verdict.rule }
-}
-
-/// The table that a statement makes, and whether only where it is not there.
-fn made_table(mut at: Cursor<'_>) -> Option<(String, bool)> {
-    if !at.take("CREATE") {
-        return None;
-    }
-    at.take_any(&["GLOBAL", "LOCAL"]);
-    at.take_any(&["TEMPORARY", "TEMP", "UNLOGGED", "VIRTUAL"]);
-    if !at.take("TABLE") {
-        return None;
-    }
-    let if_not_exists = at.take("IF NOT EXISTS");
-    Some((plain(&at.name()?), if_not_exists))
-}
-
-/// The tables that a statement is on, where that is plain from its words.
-fn targets(mut at: Cursor<'_>) -> Vec<String> {
-    if at.take("ALTER TABLE") || at.take("TRUNCATE") || at.take("DROP TABLE") {
-        at.take_any(&["TABLE"]);
-        at.take("IF EXISTS");
-        at.take("ONLY");
-        return names(at);
-    }
-    if at.take("REINDEX TABLE") || at.take("OPTIMIZE TABLE") || at.take("CLUSTER") {
-        at.take("CONCURRENTLY");
-        return one(at);
-    }
-    if at.take("INSERT") {
-        at.take_any(&["IGNORE", "OR IGNORE", "OR REPLACE"]);
-        at.take("INTO");
-        return one(at);
-    }
-    if at.take("UPDATE") || at.take("DELETE FROM") || at.take("COPY") {
-        at.take("ONLY");
-        return one(at);
-    }
-    let index = at.starts("CREATE INDEX") || at.starts("CREATE UNIQUE INDEX");
-    if index || at.starts("CREATE TRIGGER") {
-        let on = (0..at.0.len()).find(|from| Cursor(&at.0[*from..]).starts("ON"));
-        let Some(on) = on else { return Vec::new() };
-        at = Cursor(&at.0[on + 1..]);
-        at.take("ONLY");
-        return one(at);
-    }
-    Vec::new()
-}
-
-fn one(mut at: Cursor<'_>) -> Vec<String> {
-    at.name().map(|name| plain(&name)).into_iter().collect()
-}
-
-fn names(mut at: Cursor<'_>) -> Vec<String> {
-    let mut found = one(at);
-    let _ = at.name();
-    while at.take(",") {
-        match at.name() {
-            Some(name) => found.push(plain(&name)),
-            None => return Vec::new(),
-        }
-    }
-    found
-}
-
-/// A table in the usual schema is the same with its schema and without.
-pub(super) fn plain(name: &str) -> String {
-    let name = name.to_ascii_lowercase();
-    name.strip_prefix("public.").or_else(|| name.strip_prefix("main.")).unwrap_or(&name).to_owned()
 }

@@ -12,6 +12,8 @@ pub(super) struct Piece {
     pub(super) line: usize,
     /// Comments that stand before it, and in it.
     pub(super) comments: Vec<String>,
+    /// Its body has an end: nothing behind it was taken for a part of it.
+    pub(super) is_whole: bool,
 }
 
 /// The statements of a script. A piece that holds comments alone is left out.
@@ -42,26 +44,31 @@ struct Draft {
     words: Vec<String>,
     /// `BEGIN` and `CASE` that have no `END` yet, in a body.
     depth: usize,
+    /// Parentheses that are open.
+    parentheses: usize,
 }
 
 impl Draft {
     /// Whether it defines something with a body of statements, in which `;` ends nothing.
     fn has_body(&self, dialect: SqlDialect) -> bool {
-        let word = |index: usize| self.words.get(index).map_or("", String::as_str);
-        if dialect == SqlDialect::Mysql && word(0) == "BEGIN" && word(1) == "NOT" {
-            return true;
-        }
-        let made = ["TRIGGER", "PROCEDURE", "FUNCTION", "EVENT"];
-        word(0) == "CREATE" && self.words.iter().take(8).any(|word| made.contains(&&**word))
+        has_body(self.words.iter().map(String::as_str), dialect)
     }
 
-    fn word(&mut self, word: &str, dialect: SqlDialect) {
+    fn word(&mut self, word: &str, behind: &str, dialect: SqlDialect) {
+        if behind.ends_with('.') {
+            return; // the name of a column
+        }
         let word = word.to_ascii_uppercase();
         let before = self.words.last().map_or("", String::as_str);
+        // In parentheses it is the name of a column or an argument.
+        let begins = match dialect {
+            SqlDialect::Postgres => word == "ATOMIC" && before == "BEGIN",
+            _ => word == "BEGIN" && self.parentheses == 0,
+        };
         if self.has_body(dialect) {
             // `END IF`, `END LOOP` and their like close what `IF … THEN` opened, which is not counted.
             match &*word {
-                "BEGIN" => self.depth += 1,
+                _ if begins => self.depth += 1,
                 "CASE" if before != "END" => self.depth += 1,
                 "IF" | "LOOP" | "WHILE" | "REPEAT" | "FOR" if before == "END" => self.depth += 1,
                 "END" => self.depth = self.depth.saturating_sub(1),
@@ -76,7 +83,41 @@ impl Draft {
             *last = word;
         }
     }
+
+    fn sign(&mut self, sign: char) {
+        match sign {
+            '(' => self.parentheses += 1,
+            ')' => self.parentheses = self.parentheses.saturating_sub(1),
+            _ => {}
+        }
+    }
 }
+
+/// Whether a statement that begins with these words, in upper case, defines something with a body of statements.
+pub(super) fn has_body<'w>(mut words: impl Iterator<Item = &'w str>, dialect: SqlDialect) -> bool {
+    let first = words.next().unwrap_or_default();
+    if first == "BEGIN" {
+        return dialect == SqlDialect::Mysql && words.next() == Some("NOT");
+    }
+    if first != "CREATE" {
+        return false;
+    }
+    let before = ["OR", "REPLACE", "TEMP", "TEMPORARY", "AGGREGATE"];
+    let next = words.find(|word| !before.contains(word));
+    // The name of an account is up to two words.
+    let next = match next {
+        Some("DEFINER") => words.take(4).find(|word| ROUTINES.contains(word)),
+        next => next,
+    };
+    let next = next.unwrap_or_default();
+    match dialect {
+        SqlDialect::Postgres => ["FUNCTION", "PROCEDURE"].contains(&next),
+        SqlDialect::Mysql => ROUTINES.contains(&next),
+        SqlDialect::Sqlite => next == "TRIGGER",
+    }
+}
+
+const ROUTINES: &[&str] = &["TRIGGER", "PROCEDURE", "FUNCTION", "EVENT"];
 
 impl<'s> Splitter<'s> {
     fn rest(&self) -> &'s str {
@@ -109,8 +150,9 @@ impl<'s> Splitter<'s> {
             }
             if let Some(length) = comment(rest, self.dialect) {
                 let text = rest[..length].to_owned();
-                // MySQL executes what stands in `/*! … */`.
-                if text.starts_with("/*!") && self.dialect == SqlDialect::Mysql {
+                // MySQL executes what stands in `/*! … */`, and MariaDB what stands in `/*M! … */`.
+                let is_executed = text.starts_with("/*!") || text.starts_with("/*M!");
+                if is_executed && self.dialect == SqlDialect::Mysql {
                     draft.start.get_or_insert((self.at, self.line));
                 }
                 draft.comments.push(text);
@@ -122,15 +164,16 @@ impl<'s> Splitter<'s> {
                 continue;
             }
             draft.start.get_or_insert((self.at, self.line));
-            if let Some(length) = quoted(rest, self.dialect, self.text[..self.at].chars().last()) {
+            if let Some(length) = quoted(rest, self.dialect, &self.text[..self.at]) {
                 self.advance(length);
             } else if first.is_alphabetic() || first == '_' {
                 let length = rest
                     .find(|c: char| !c.is_alphanumeric() && c != '_' && c != '$')
                     .unwrap_or(rest.len());
-                draft.word(&rest[..length], self.dialect);
+                draft.word(&rest[..length], &self.text[..self.at], self.dialect);
                 self.advance(length);
             } else {
+                draft.sign(first);
                 self.advance(first.len_utf8());
             }
         }
@@ -154,14 +197,20 @@ impl<'s> Splitter<'s> {
 
     fn finish(&self, draft: Draft, end: usize) -> Option<Piece> {
         let (start, line) = draft.start?;
-        let text = self.text[start..end].trim_end().to_owned();
-        (!text.is_empty()).then_some(Piece { text, line, comments: draft.comments })
+        let text = self.text[start..end].trim_end();
+        let text = match self.dialect {
+            SqlDialect::Mysql => text.replace("/*M!", "/*!"), // for those who read it
+            _ => text.to_owned(),
+        };
+        let is_whole = draft.depth == 0;
+        (!text.is_empty()).then_some(Piece { text, line, comments: draft.comments, is_whole })
     }
 }
 
 /// The length of a comment that begins here.
 fn comment(rest: &str, dialect: SqlDialect) -> Option<usize> {
-    let to_line_end = || Some(rest.find('\n').unwrap_or(rest.len()));
+    let ends = |c: char| c == '\n' || c == '\r' && dialect == SqlDialect::Postgres;
+    let to_line_end = || Some(rest.find(ends).unwrap_or(rest.len()));
     if let Some(behind) = rest.strip_prefix("--") {
         // MySQL takes `--` without a space after it for two minus signs.
         let spaced = behind.chars().next().is_none_or(char::is_whitespace);
@@ -189,14 +238,14 @@ fn comment(rest: &str, dialect: SqlDialect) -> Option<usize> {
     Some(at)
 }
 
-/// The length of a quoted text or name that begins here. `before` is the character before it.
-fn quoted(rest: &str, dialect: SqlDialect, before: Option<char>) -> Option<usize> {
+/// The length of a quoted text or name that begins here, behind `before`.
+fn quoted(rest: &str, dialect: SqlDialect, before: &str) -> Option<usize> {
     let first = rest.chars().next()?;
     match first {
         '\'' | '"' | '`' => {
             let escapes = match dialect {
                 SqlDialect::Mysql => first != '`',
-                SqlDialect::Postgres => first == '\'' && matches!(before, Some('e' | 'E')),
+                SqlDialect::Postgres => first == '\'' && is_prefixed(before),
                 SqlDialect::Sqlite => false,
             };
             Some(closed_by(rest, first, escapes))
@@ -211,6 +260,12 @@ fn quoted(rest: &str, dialect: SqlDialect, before: Option<char>) -> Option<usize
         }
         _ => None,
     }
+}
+
+/// Whether the word before a text is `E` alone.
+fn is_prefixed(before: &str) -> bool {
+    let in_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    before.strip_suffix(['e', 'E']).is_some_and(|rest| !rest.ends_with(in_word))
 }
 
 fn closed_by(rest: &str, quote: char, escapes: bool) -> usize {
@@ -257,6 +312,30 @@ mod tests {
         let script =
             "DELIMITER //\nCREATE PROCEDURE p() BEGIN SELECT 1; END//\nDELIMITER ;\nSELECT 1;";
         assert_eq!(texts(script, SqlDialect::Mysql).len(), 2);
+    }
+
+    #[test]
+    fn a_name_like_begin_swallows_nothing() {
+        let script = "CREATE TYPE event AS (id int, begin timestamptz); DROP TABLE a";
+        assert_eq!(texts(script, SqlDialect::Postgres).len(), 2);
+        let script = "CREATE PROCEDURE p(begin INT) SELECT 1; DROP TABLE a";
+        assert_eq!(texts(script, SqlDialect::Mysql).len(), 2);
+        let script =
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END; DROP TABLE a";
+        assert_eq!(texts(script, SqlDialect::Postgres).len(), 2);
+        // What has no end is not whole, and judged as what nobody reads.
+        let script = "CREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM b; DROP TABLE c";
+        let found = split(script, SqlDialect::Sqlite);
+        assert!(found.len() == 1 && !found[0].is_whole, "{found:?}");
+    }
+
+    #[test]
+    fn comments_end_where_the_server_ends_them() {
+        assert_eq!(texts("-- a\rDROP TABLE b", SqlDialect::Postgres), ["DROP TABLE b"]);
+        assert!(texts("-- a\rDROP TABLE b", SqlDialect::Mysql).is_empty());
+        assert_eq!(texts("/*M!100000 DROP TABLE b */", SqlDialect::Mysql).len(), 1);
+        assert!(texts("/*M!100000 DROP TABLE b */", SqlDialect::Sqlite).is_empty());
+        assert_eq!(texts("SELECT 1 LIKE'\\'; DROP TABLE b; --'", SqlDialect::Postgres).len(), 2);
     }
 
     #[test]

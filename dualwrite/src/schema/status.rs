@@ -383,7 +383,7 @@ fn gone(what: String, is_there: bool) -> Effect {
 }
 
 fn known<'s>(shape: &'s NewShape, table: &str) -> Option<&'s Known> {
-    let plain = super::script::plain(table);
+    let plain = super::made::plain(table);
     shape.tables.iter().find(|(name, _)| *name == plain)?.1.as_ref()
 }
 

@@ -18,6 +18,13 @@ pub(super) enum Part {
     Other(String),
 }
 
+impl Part {
+    /// Whether it is this keyword, in upper case.
+    pub(super) fn is_word(&self, wanted: &str) -> bool {
+        matches!(self, Self::Word(word, _) if word == wanted)
+    }
+}
+
 pub(super) fn parser_dialect(dialect: SqlDialect) -> &'static dyn Dialect {
     match dialect {
         SqlDialect::Postgres => &PostgreSqlDialect {},
@@ -71,6 +78,10 @@ impl<'p> Cursor<'p> {
             Some(Part::Other(sign)) => sign == word,
             _ => false,
         })
+    }
+
+    pub(super) fn starts_any(&self, choices: &[&str]) -> bool {
+        choices.iter().any(|words| self.starts(words))
     }
 
     /// Passes these words if they come next.

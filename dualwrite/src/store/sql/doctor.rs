@@ -63,6 +63,15 @@ async fn server<DB: Backend>(conn: &mut Conn<DB>) -> sqlx::Result<Examined> {
         }
     }
     seen.followers = followers::<DB>(conn, &mut hidden).await?;
+    match DB::Adapter::upstreams(conn).await {
+        Err(error) if is_lost(&error) => return Err(error),
+        Err(error) => {
+            hidden.push(format!("whom this server follows: {}", Error::without_values(&error)))
+        }
+        Ok(found) => {
+            seen.upstreams = found.into_iter().map(|one| (one.host, one.behind_s)).collect();
+        }
+    }
     if !asked.statements.iter().any(|(source, _)| source.starts_with("pg_")) {
         hidden
             .push("statements that services have prepared: this database keeps no list".to_owned());
@@ -96,7 +105,8 @@ async fn followers<DB: Backend>(
         let name = row.text(0)?.to_owned();
         let (behind_ms, kept_bytes) = (unsigned(&row, 1)?, unsigned(&row, 2)?);
         if behind_ms.is_none() && kept_bytes.is_none() {
-            let what = "this server does not say; give the runtime a connection to it (`Replica`)";
+            let what = "this server does not say; ask the replica with `dualwrite doctor`, or give the runtime a \
+                        connection to it (`Replica`)";
             not_seen.push(format!("how far {name} is behind: {what}"));
         }
         found.push(Follower { name, behind_ms, kept_bytes });
