@@ -14,6 +14,7 @@
 //! `DUALWRITE_BENCH_ROWS` says how many rows, a million unless it does.
 
 #[path = "../tests/it/support/delay.rs"]
+#[allow(clippy::unwrap_used, reason = "it is the tests'")]
 mod delay;
 #[path = "backfill/delayed.rs"]
 mod delayed;

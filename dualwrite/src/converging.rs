@@ -3,6 +3,7 @@
 mod backfill;
 pub(crate) mod copier;
 pub(crate) mod drain;
+mod gathering;
 mod marking;
 mod options;
 mod order;

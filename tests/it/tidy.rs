@@ -177,8 +177,9 @@ fn nothing_is_spawned_without_a_bound() {
             "call/shadow/hear", // one a migration
             "call/shadow/run",
             "call/shadow/writes",
-            "converging/two", // one a migration, for the marks of writes that have ended
-            "converging/write", // one a write in flight, of which there is a bound
+            "converging/marking", // one a migration, after another
+            "converging/two",     // one a migration, for the marks of writes that have ended
+            "converging/write",   // one a write in flight, of which there is a bound
             "testing/conformance",
             "testing/conformance/plans",
             "backfill/committing",    // one a worker

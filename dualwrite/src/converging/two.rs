@@ -7,7 +7,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::clock;
-use crate::converging::marking::Marking;
+use crate::converging::gathering::Marking;
 use crate::converging::options::{Options, Overflow};
 use crate::converging::order::KeyOrder;
 use crate::converging::stores::Stores;

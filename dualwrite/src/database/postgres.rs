@@ -5,6 +5,7 @@
 
 mod adopt;
 mod catalogue;
+mod decode;
 mod engine;
 mod fence;
 mod hazards;
@@ -21,10 +22,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgListener, PgRow};
-use sqlx::{Column, PgConnection, Pool, Postgres, Row, TypeInfo};
+use sqlx::postgres::PgListener;
+use sqlx::{PgConnection, Pool, Postgres, Row};
 use sqlx_core::transaction::TransactionManager;
 
+use self::decode::decode;
 use crate::database::sealed::{Adapter, NotCommitted};
 use crate::database::watch::Watch;
 use crate::database::{
@@ -479,30 +481,4 @@ impl Watch for Listener {
 
 fn has_code(error: &sqlx::Error, code: &str) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|found| found == code)
-}
-
-/// The first columns of a row.
-fn decode(row: &PgRow, count: usize) -> sqlx::Result<SqlRow> {
-    let mut values = Vec::with_capacity(count);
-    for column in row.columns().iter().take(count) {
-        let index = column.ordinal();
-        values.push(match column.type_info().name() {
-            "INT8" => SqlValue::Integer(row.try_get(index)?),
-            "INT4" => SqlValue::Integer(row.try_get::<Option<i32>, _>(index)?.map(i64::from)),
-            "INT2" => SqlValue::Integer(row.try_get::<Option<i16>, _>(index)?.map(i64::from)),
-            "UUID" => match row.try_get(index)? {
-                Some(value) => SqlValue::Uuid(value),
-                None => SqlValue::Text(None),
-            },
-            "BYTEA" => row
-                .try_get::<Option<Vec<u8>>, _>(index)?
-                .map_or(SqlValue::Text(None), SqlValue::Bytes),
-            name => match row.try_get(index) {
-                Ok(text) => SqlValue::Text(text),
-                Err(sqlx::Error::ColumnDecode { .. }) => SqlValue::Other(name.to_lowercase()),
-                Err(error) => return Err(error),
-            },
-        });
-    }
-    Ok(SqlRow(values))
 }
