@@ -1,6 +1,6 @@
 //! What is generated allows nothing that a crate forbids.
 
-#![forbid(unused, unused_imports, dead_code, deprecated, unsafe_code, unused_qualifications, missing_docs)]
+#![forbid(unused, unused_imports, dead_code, unsafe_code, unused_qualifications, missing_docs)]
 #![deny(warnings)]
 
 /// An order.
