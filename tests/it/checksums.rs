@@ -65,7 +65,7 @@ async fn of_the_next_release<D: TestDb>() -> Migrator {
 }
 
 /// A release brings the next control migration while instances of this one run: what is there stays, they go on, and who
-/// starts with this release from then on is told why not.
+/// starts with this release from then on gets an error with the reason.
 async fn a_next_control_migration_goes_on_top_of_the_shipped_one<D: Sql>(db: Scratch<D>)
 where
     <D::Db as sqlx::Database>::Connection: Migrate,

@@ -15,7 +15,7 @@ pub(super) type Together = Result<Option<Position>, ()>;
 pub(super) struct Unmarked {
     pub(super) id: String,
     pub(super) key: EncodedKey,
-    pub(super) told: oneshot::Sender<Together>,
+    pub(super) answer: oneshot::Sender<Together>,
 }
 
 /// The writes that wait. There are as many as may be in flight, at most.
@@ -35,9 +35,9 @@ impl Marking {
         if !std::mem::replace(&mut gathering.under_way, true) {
             return None;
         }
-        let (told, answer) = oneshot::channel();
-        gathering.waiting.push(Unmarked { id: id.to_owned(), key: key.clone(), told });
-        Some(answer)
+        let (answer, marked) = oneshot::channel();
+        gathering.waiting.push(Unmarked { id: id.to_owned(), key: key.clone(), answer });
+        Some(marked)
     }
 
     /// The next writes to mark; with none, nobody marks any more.

@@ -51,7 +51,7 @@ impl Two {
         let marked = self.marks.mark(shared, &marks).await.map_err(drop);
         for one in batch {
             // The mark of a write that has gone is left to those who take over from this instance.
-            let _ = one.told.send(marked);
+            let _ = one.answer.send(marked);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Names of columns, indexes and constraints that a catalogue has: MySQL and MariaDB name them in a text that a trigger may
 //! give as well, number and SQLSTATE included, with any value in the place of the name. Known are those of tables that a
-//! copy function names, and the words of its statements: a column that they name and no table has is told, too. Pure, and
+//! copy function names, and the words of its statements, so that an error also names a column that no table has. Pure, and
 //! for the whole process: an error does not know its migration.
 
 use std::collections::BTreeSet;

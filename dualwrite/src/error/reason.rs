@@ -273,10 +273,10 @@ fn names_on_mysql(error: &sqlx::mysql::MySqlDatabaseError, names: &mut Names) {
         return;
     }
     match number {
-        // Nor is what it says to the letter as the server would: told are names that a catalogue has.
+        // Nor is what it says to the letter as the server would: an error shows the names that a catalogue has.
         1062 | 1586 => names.add("constraint", known(quoted_after(message, " for key '", '\''))),
         1048 | 1364 => names.add("column", known(quoted_after(message, " '", '\''))),
-        // What is not there no catalogue has: told are names that the service's own code gives the library, or that were there.
+        // No catalogue has what is not there: an error shows names that the service's own code gave, or that were there before.
         1054 => names.add("column", unqualified(between(message, "Unknown column '", "' in "))),
         1146 => {
             let table = between(message, "Table '", "' doesn't exist");
